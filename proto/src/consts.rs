@@ -1,0 +1,43 @@
+//! Architectural constants (RFC 2328 appendix B, RFC 5340 appendix B) and our defaults.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+/// IP protocol number of OSPF (RFC 5340 §A.1).
+pub const IP_PROTOCOL: u8 = 89;
+/// OSPF version of IPv6 (RFC 5340 §A.3.1).
+pub const VERSION: u8 = 3;
+/// AllSPFRouters (RFC 5340 §A.1).
+pub const ALL_SPF_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 5);
+/// AllDRouters (RFC 5340 §A.1).
+pub const ALL_D_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 6);
+
+/// MaxAge, in seconds (RFC 2328 appendix B).
+pub const MAX_AGE: u16 = 3600;
+/// MaxAgeDiff, in seconds (RFC 2328 appendix B).
+pub const MAX_AGE_DIFF: u16 = 900;
+/// LSRefreshTime (RFC 2328 appendix B).
+pub const LS_REFRESH_TIME: Duration = Duration::from_secs(1800);
+/// MinLSInterval (RFC 2328 appendix B): default for prefix and Router-Information LSAs.
+pub const MIN_LS_INTERVAL: Duration = Duration::from_secs(5);
+/// Our interval for Router-, Network- and Link-LSAs: a deviation, see docs/deviations.md. Also the least configurable.
+pub const MIN_LS_INTERVAL_TOPOLOGY: Duration = Duration::from_millis(1200);
+/// MinLSArrival (RFC 2328 appendix B).
+pub const MIN_LS_ARRIVAL: Duration = Duration::from_secs(1);
+/// InitialSequenceNumber (RFC 2328 §12.1.6).
+pub const INITIAL_SEQUENCE: i32 = -0x7fff_ffff;
+/// MaxSequenceNumber (RFC 2328 §12.1.6).
+pub const MAX_SEQUENCE: i32 = 0x7fff_ffff;
+/// LSInfinity (RFC 2328 appendix B).
+pub const LS_INFINITY: u32 = 0x00ff_ffff;
+/// MaxLinkMetric (RFC 6987 §2): a link that shall not be used for transit.
+pub const MAX_LINK_METRIC: u16 = 0xffff;
+/// InfTransDelay, in seconds (RFC 2328 §C.3).
+pub const INF_TRANS_DELAY: u16 = 1;
+
+/// No LSA above this many bytes is originated (a Network-LSA excepted): a larger one leaves FRR neighbors in Loading.
+pub const MAX_OWN_LSA: usize = 1000;
+/// The least MTU of IPv6 (RFC 8200 §5).
+pub const MIN_MTU: u16 = 1280;
+/// How long acknowledgments may be held back (RFC 2328 §13.5); below our retransmit interval of 1 s.
+pub const DELAYED_ACK: Duration = Duration::from_millis(200);
