@@ -1,0 +1,211 @@
+#![doc = include_str!("law.md")]
+
+pub mod class;
+pub mod estimate;
+pub mod farm;
+pub mod goodput;
+pub mod random;
+
+use ospf_proto::id::RouterId;
+use ospf_proto::time::Instant;
+use serde::{Deserialize, Serialize};
+
+pub use class::{Reason, Standing};
+pub use estimate::{Estimator, Record};
+pub use farm::{Claim, Farm, Peer};
+pub use goodput::Assessment;
+
+use crate::sample::Load;
+use class::{ClassRule, Moment};
+use random::Random;
+
+/// Cost of a server in the class.
+pub const CLASS_COST: u16 = 10;
+/// Cost of a server out of the class, before its standby rank is added.
+pub const STANDBY_COST: u16 = 20;
+/// The naive policy adds this for each 100 % of load.
+const NAIVE_SCALE: f64 = 100.0;
+const NAIVE_MAX: f64 = 1000.0;
+
+/// How the cost is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The class rule: leave the class only if the farm answers more without this server.
+    #[default]
+    Goodput,
+    /// Always in the class.
+    Static,
+    /// Cost proportional to load. It oscillates: for demonstrations only.
+    Naive,
+}
+
+/// What is fixed for one service at one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Params {
+    /// How the cost is chosen.
+    pub policy: Policy,
+    /// Our router ID.
+    pub router: RouterId,
+    /// Configured capacity, queries per second.
+    pub nominal: Option<f64>,
+}
+
+/// What the law sees at one step.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The time.
+    pub now: Instant,
+    /// The newest counters; none where they could not be read or the monitor knows health only.
+    pub load: Option<Load>,
+    /// The others.
+    pub farm: &'a Farm,
+}
+
+/// What the law wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The cost to advertise.
+    pub cost: u16,
+    /// 0 in the class, else 1 + standby rank.
+    pub class: u8,
+    /// Why.
+    pub reason: Reason,
+    /// The cost differs from that of the step before.
+    pub changed: bool,
+    /// The record in the state is new and has to be published.
+    pub publish: bool,
+}
+
+/// The law's whole memory for one service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct State {
+    /// Capacity and offered rate.
+    pub estimator: Estimator,
+    /// In or out of the class, and the timers.
+    pub rule: ClassRule,
+    /// The farm as it was weighed last.
+    pub assessment: Option<Assessment>,
+    /// What the peers were told last.
+    pub record: Option<Record>,
+    /// The cost decided last.
+    pub cost: u16,
+    /// And why.
+    pub reason: Reason,
+    random: Random,
+}
+
+impl State {
+    /// The state of a service that starts, in the class.
+    pub fn new(params: &Params, now: Instant, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        State {
+            estimator: Estimator::new(params.nominal),
+            rule: ClassRule::new(now, &mut random),
+            assessment: None,
+            record: None,
+            cost: CLASS_COST,
+            reason: Reason::CapacityUnknown,
+            random,
+        }
+    }
+
+    /// The capacity this server counts with: out of the class the last one until the hold-down ends, then the nominal
+    /// (a probe under traffic).
+    pub fn assumed_mu(&self, now: Instant) -> Option<f64> {
+        match self.rule.standing {
+            Standing::In => self.estimator.mu(),
+            Standing::Out(absence) if now < absence.until => absence.mu,
+            Standing::Out(absence) => self.estimator.nominal().or(absence.mu),
+        }
+    }
+}
+
+/// One step, about every 100 ms.
+pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, Decision) {
+    let now = inputs.now;
+    if let Some(load) = inputs.load {
+        state.estimator.observe(now, load, !state.rule.is_in());
+    }
+    let before = state.cost;
+    let (cost, reason) = match params.policy {
+        Policy::Static => (CLASS_COST, Some(Reason::Static)),
+        Policy::Naive => (naive_cost(&state.estimator), Some(Reason::Naive)),
+        Policy::Goodput => goodput_cost(params, &mut state, inputs),
+    };
+    state.cost = cost;
+    state.reason = reason.unwrap_or(state.reason);
+    let class = match state.rule.standing {
+        Standing::Out(absence) => u8::try_from(absence.rank.saturating_add(1)).unwrap_or(u8::MAX),
+        Standing::In => 0,
+    };
+    let record = Record {
+        mu: state.assumed_mu(now),
+        x: state.estimator.x(),
+        nominal: state.estimator.nominal(),
+        class,
+        at: now,
+    };
+    let publish = state
+        .record
+        .is_none_or(|old| old.superseded_by(&record, state.estimator.sigma()));
+    if publish {
+        state.record = Some(record);
+    }
+    let decision = Decision {
+        cost,
+        class,
+        reason: state.reason,
+        changed: cost != before,
+        publish,
+    };
+    (state, decision)
+}
+
+fn naive_cost(estimator: &Estimator) -> u16 {
+    let load = estimator
+        .mu()
+        .filter(|mu| *mu > 0.0)
+        .map_or(0.0, |mu| estimator.x() / mu);
+    CLASS_COST + (NAIVE_SCALE * load).min(NAIVE_MAX).round() as u16
+}
+
+fn goodput_cost(params: &Params, state: &mut State, inputs: &Inputs<'_>) -> (u16, Option<Reason>) {
+    let now = inputs.now;
+    let mu = state.assumed_mu(now);
+    let claim = Claim {
+        mu,
+        x: Some(state.estimator.x()),
+        nominal: state.estimator.nominal(),
+    };
+    let me = Peer {
+        router: params.router,
+        cost: standing_cost(state.rule.standing),
+        claim: Some(claim),
+    };
+    let Some(members) = inputs.farm.members(&me) else {
+        return (me.cost, Some(Reason::CapacityUnknown));
+    };
+    let assessment = Assessment::new(&members, inputs.farm.width, params.router);
+    state.rule.watch(now, &assessment.class);
+    let was_in = state.rule.is_in();
+    let moment = Moment {
+        now,
+        me: params.router,
+        mu,
+        assessment: &assessment,
+    };
+    let reason = state.rule.evaluate(&moment, &mut state.random);
+    if !was_in && state.rule.is_in() {
+        state.estimator.assume(mu);
+    }
+    state.assessment = Some(assessment);
+    (standing_cost(state.rule.standing), reason)
+}
+
+fn standing_cost(standing: Standing) -> u16 {
+    match standing {
+        Standing::In => CLASS_COST,
+        Standing::Out(absence) => STANDBY_COST.saturating_add(absence.rank),
+    }
+}
