@@ -6,4 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod law;
+pub mod monitor;
 pub mod sample;
