@@ -1,0 +1,125 @@
+//! The paths to one prefix, and the best of them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::consts::LS_INFINITY;
+use crate::id::{AreaId, Domain, IfaceId, LsaKey, RouterId};
+use crate::lsa::{LsType, LsaBody};
+use crate::rib::{Basis, NextHop, PathType, Route};
+use crate::spf::{FirstHop, Vertex, neighbor_address};
+
+/// A path to a prefix.
+struct Candidate<'a> {
+    distance: u32,
+    area: AreaId,
+    /// The vertex that the prefix hangs on.
+    vertex: &'a Vertex,
+    originator: RouterId,
+}
+
+/// The route over the LSAs that list a prefix, each with the metric in it.
+///
+/// The lowest distance wins, and equal ones are used together (RFC 2328 §16.8): also across originators, which is
+/// anycast. Between areas the one with the larger ID wins, since all paths of a route belong to one area (§16.8; the
+/// choice is that of §16.4.1). If the address of no next hop is known there is no route: a longer path instead could
+/// lead to a router that sends the packet back.
+pub(super) fn best<'k>(
+    listing: impl Iterator<Item = (&'k LsaKey, u16)>,
+    resolver: &mut Resolver<'_>,
+) -> Option<Route> {
+    let basis = resolver.basis;
+    let candidates: Vec<Candidate<'_>> = listing
+        .filter_map(|(key, metric)| candidate(key, metric, basis))
+        .collect();
+    let rank = |candidate: &Candidate<'_>| (candidate.distance, Reverse(candidate.area));
+    let first = candidates.iter().map(rank).min()?;
+    let best: Vec<&Candidate<'_>> = candidates
+        .iter()
+        .filter(|candidate| rank(candidate) == first)
+        .collect();
+
+    let mut next_hops = BTreeSet::new();
+    // A prefix that we originate ourselves needs no next hop, whoever else has it at the same distance.
+    let own = best
+        .iter()
+        .any(|candidate| candidate.vertex.first_hops.is_empty());
+    if !own {
+        for candidate in &best {
+            next_hops.extend(resolver.next_hops(&candidate.vertex.first_hops));
+        }
+        if next_hops.is_empty() {
+            return None;
+        }
+    }
+    Some(Route {
+        path_type: PathType::IntraArea,
+        distance: first.0,
+        next_hops,
+        originators: best.iter().map(|candidate| candidate.originator).collect(),
+    })
+}
+
+/// The path that one LSA offers, if what it refers to can be reached (RFC 5340 §4.8.1).
+fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candidate<'a>> {
+    let Domain::Area(area) = key.domain else {
+        return None;
+    };
+    let entry = basis
+        .lsdb
+        .get(key)
+        .filter(|entry| !entry.is_max_age(basis.now))?;
+    let LsaBody::IntraAreaPrefix(body) = &entry.lsa().body else {
+        return None;
+    };
+    let tree = basis.trees.get(&area)?;
+    let vertex = match body.referenced_type {
+        LsType::ROUTER => tree.router(body.referenced_router)?,
+        LsType::NETWORK => tree.network(body.referenced_router, IfaceId(body.referenced_id.0))?,
+        _ => return None,
+    };
+    let distance = vertex.distance + u32::from(metric);
+    (distance < LS_INFINITY).then_some(Candidate {
+        distance,
+        area,
+        vertex,
+        originator: key.adv_router,
+    })
+}
+
+/// Finds the addresses of first hops, each set of them once.
+pub(super) struct Resolver<'a> {
+    basis: &'a Basis<'a>,
+    known: BTreeMap<Arc<BTreeSet<FirstHop>>, BTreeSet<NextHop>>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(basis: &'a Basis<'a>) -> Self {
+        Resolver {
+            basis,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// The next hops of `hops`, without those whose address is not known.
+    fn next_hops(&mut self, hops: &Arc<BTreeSet<FirstHop>>) -> BTreeSet<NextHop> {
+        if let Some(known) = self.known.get(hops) {
+            return known.clone();
+        }
+        let Basis {
+            lsdb, heard, now, ..
+        } = *self.basis;
+        let resolve = |hop: &FirstHop| {
+            let gateway = neighbor_address(hop, lsdb, heard, now);
+            // On the link itself there is no router to hand the packet to.
+            (gateway.is_some() || hop.neighbor.is_none()).then_some(NextHop {
+                iface: hop.iface,
+                gateway,
+            })
+        };
+        let resolved: BTreeSet<NextHop> = hops.iter().filter_map(resolve).collect();
+        self.known.insert(Arc::clone(hops), resolved.clone());
+        resolved
+    }
+}

@@ -1,0 +1,37 @@
+//! What changed between two routing tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::lsa::Prefix;
+use crate::rib::{Route, RouteChange};
+
+/// The changes that turn `old` into `new`, in the order of prefixes.
+pub fn diff(old: &BTreeMap<Prefix, Route>, new: &BTreeMap<Prefix, Route>) -> Vec<RouteChange> {
+    let prefixes: BTreeSet<&Prefix> = old.keys().chain(new.keys()).collect();
+    prefixes
+        .into_iter()
+        .filter_map(|prefix| change(*prefix, old.get(prefix), new.get(prefix)))
+        .collect()
+}
+
+/// Puts `route` into the table (none: takes the prefix out), and says what changed by that.
+pub(super) fn apply(
+    routes: &mut BTreeMap<Prefix, Route>,
+    prefix: Prefix,
+    route: Option<Route>,
+) -> Option<RouteChange> {
+    let change = change(prefix, routes.get(&prefix), route.as_ref())?;
+    match route {
+        Some(route) => routes.insert(prefix, route),
+        None => routes.remove(&prefix),
+    };
+    Some(change)
+}
+
+fn change(prefix: Prefix, old: Option<&Route>, new: Option<&Route>) -> Option<RouteChange> {
+    match new {
+        _ if old == new => None,
+        Some(route) => Some(RouteChange::Install(prefix, route.clone())),
+        None => Some(RouteChange::Remove(prefix)),
+    }
+}

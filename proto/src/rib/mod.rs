@@ -1,0 +1,125 @@
+//! The routing table: `(&Tree, &Lsdb) -> routes`, and what changed (RFC 2328 §11, §16.1 second stage, §16.8; RFC 5340
+//! §4.8.1, §4.8.2).
+//!
+//! One pure function computes the route to one prefix from the LSAs that list it; [`Index`] finds those. So a
+//! changed prefix LSA costs as much as it lists, whatever the size of the area, and the outcome is the same as that of
+//! computing everything. Intra-area routes only: inter-area and external ones will be further candidates in
+//! `candidate`, found by the same index.
+
+mod candidate;
+mod change;
+mod index;
+mod route;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+
+pub use change::diff;
+pub use index::Index;
+pub use route::{NextHop, PathType, Route, RouteChange};
+
+use crate::id::{AreaId, LsaKey, NeighborId};
+use crate::lsa::{LsaBody, Prefix};
+use crate::lsdb::Lsdb;
+use crate::spf::Tree;
+use crate::time::Instant;
+
+/// What routes are computed from.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// The shortest-path tree of each area.
+    pub trees: &'a BTreeMap<AreaId, Tree>,
+    /// The database.
+    pub lsdb: &'a Lsdb,
+    /// The addresses that neighbors' Hellos come from: next hops where the Link-LSA is missing.
+    pub heard: &'a BTreeMap<NeighborId, Ipv6Addr>,
+    /// The time: LSAs at MaxAge do not count.
+    pub now: Instant,
+}
+
+/// Every route that follows from the database, computed from nothing else.
+pub fn all(basis: &Basis<'_>) -> BTreeMap<Prefix, Route> {
+    let index = Index::build(basis.lsdb);
+    routes_for(index.prefixes(), &index, basis)
+        .filter_map(|(prefix, route)| Some((prefix, route?)))
+        .collect()
+}
+
+/// The route to each of `prefixes`; none where there is no path.
+pub fn routes_for<'a>(
+    prefixes: impl IntoIterator<Item = &'a Prefix>,
+    index: &Index,
+    basis: &Basis<'_>,
+) -> impl Iterator<Item = (Prefix, Option<Route>)> {
+    let mut resolver = candidate::Resolver::new(basis);
+    prefixes.into_iter().map(move |prefix| {
+        (
+            *prefix,
+            candidate::best(index.listing(prefix), &mut resolver),
+        )
+    })
+}
+
+/// The routing table of OSPF: the routes that were last computed, and the index that finds what to compute again.
+#[derive(Clone, Debug, Default)]
+pub struct Rib {
+    routes: BTreeMap<Prefix, Route>,
+    index: Index,
+}
+
+impl Rib {
+    /// The routes.
+    pub fn routes(&self) -> &BTreeMap<Prefix, Route> {
+        &self.routes
+    }
+
+    /// The index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Notes that the body under `key` in the database was replaced (none: there was or is none), and returns the
+    /// prefixes whose routes may change: those that either body lists.
+    ///
+    /// Every change of the database has to pass here, a removal too. For an LSA that only reached MaxAge, give its body
+    /// twice.
+    pub fn lsa_changed(
+        &mut self,
+        key: &LsaKey,
+        old: Option<&LsaBody>,
+        new: Option<&LsaBody>,
+    ) -> BTreeSet<Prefix> {
+        self.index.replace(key, old, new)
+    }
+
+    /// Computes the routes to `prefixes` again.
+    pub fn recompute(
+        &mut self,
+        prefixes: &BTreeSet<Prefix>,
+        basis: &Basis<'_>,
+    ) -> Vec<RouteChange> {
+        let Rib { routes, index } = self;
+        routes_for(prefixes, index, basis)
+            .filter_map(|(prefix, route)| change::apply(routes, prefix, route))
+            .collect()
+    }
+
+    /// Computes all routes again: a tree or a next hop changed.
+    pub fn recompute_all(&mut self, basis: &Basis<'_>) -> Vec<RouteChange> {
+        let prefixes = self
+            .index
+            .prefixes()
+            .chain(self.routes.keys())
+            .copied()
+            .collect();
+        self.recompute(&prefixes, basis)
+    }
+
+    /// Whether routes and index are what a computation from nothing gives (invariant 3).
+    pub fn is_exact(&self, basis: &Basis<'_>) -> bool {
+        self.index.matches(basis.lsdb) && self.routes == all(basis)
+    }
+}
