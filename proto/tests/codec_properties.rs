@@ -1,13 +1,17 @@
 //! What holds for every LSA and every packet: round trips, truncation, corruption.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside the functions that clippy takes for tests"
+)]
+
 mod codec_support;
 
 use std::net::Ipv6Addr;
 
 use codec_support::{address, farm_tlv, lsa, packet, prefix};
-use ospf_proto::lsa::{
-    FarmTlv, Lsa, LsaError, LsaHeader, LsaPrefix, Prefix, PrefixOptions, Recency, compare,
-};
+use ospf_proto::lsa::{FarmTlv, Lsa, LsaError, LsaHeader, LsaPrefix, Prefix, PrefixOptions, Recency, compare};
 use ospf_proto::packet::{Packet, PacketBody};
 use ospf_proto::wire::{Reader, Writer, pseudo_header_checksum};
 use proptest::collection::vec;
