@@ -67,12 +67,8 @@ impl AsExternalLsa {
         let (length, options) = prefix::decode_head(r)?;
         let referenced_type = LsType(r.u16("Referenced LS Type")?);
         let prefix = length.decode_address(r)?;
-        let forwarding = optional(flags.contains(ExternalFlags::F), || {
-            r.ipv6("Forwarding Address")
-        })?;
-        let tag = optional(flags.contains(ExternalFlags::T), || {
-            r.u32("External Route Tag")
-        })?;
+        let forwarding = optional(flags.contains(ExternalFlags::F), || r.ipv6("Forwarding Address"))?;
+        let tag = optional(flags.contains(ExternalFlags::T), || r.u32("External Route Tag"))?;
         let referenced = optional(referenced_type.0 != 0, || r.u32("Referenced Link State ID"))?;
         Ok(AsExternalLsa {
             type_2: flags.contains(ExternalFlags::E),
@@ -111,10 +107,7 @@ impl AsExternalLsa {
 }
 
 /// A field that is there only under a condition.
-fn optional<T>(
-    present: bool,
-    field: impl FnOnce() -> Result<T, DecodeError>,
-) -> Result<Option<T>, DecodeError> {
+fn optional<T>(present: bool, field: impl FnOnce() -> Result<T, DecodeError>) -> Result<Option<T>, DecodeError> {
     if present { field().map(Some) } else { Ok(None) }
 }
 
@@ -124,10 +117,7 @@ mod tests {
     use crate::wire::hex;
 
     fn round_trip(bytes: &[u8], body: &AsExternalLsa) {
-        assert_eq!(
-            AsExternalLsa::decode(&mut Reader::new(bytes)).as_ref(),
-            Ok(body)
-        );
+        assert_eq!(AsExternalLsa::decode(&mut Reader::new(bytes)).as_ref(), Ok(body));
         let mut w = Writer::new();
         body.encode(&mut w);
         assert_eq!(w.into_vec(), bytes);

@@ -119,18 +119,8 @@ impl FarmTlv {
     /// Decodes the value of a TLV; one that is malformed anywhere is an error as a whole.
     pub fn decode(value: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(value);
-        constant(
-            &mut r,
-            "Farm TLV magic",
-            |r, field| r.u32(field),
-            (MAGIC, "0x4641524d"),
-        )?;
-        constant(
-            &mut r,
-            "Farm TLV version",
-            |r, field| r.u8(field).map(u32::from),
-            (VERSION.into(), "1"),
-        )?;
+        constant(&mut r, "Farm TLV magic", |r, field| r.u32(field), (MAGIC, "0x4641524d"))?;
+        constant(&mut r, "Farm TLV version", |r, field| r.u8(field).map(u32::from), (VERSION.into(), "1"))?;
         let sharing = SharingMode::from(r.u8("Farm TLV sharing mode")?);
         let ecmp_width = r.u16("Farm TLV ECMP width")?;
         let at = (r.offset(), "Farm TLV # records");
@@ -138,24 +128,14 @@ impl FarmTlv {
         let length_at = r.offset();
         let length = usize::from(r.u16("Farm TLV record length")?);
         if length < ServiceRecord::LENGTH {
-            let fault = Fault::Length {
-                given: length,
-                least: ServiceRecord::LENGTH,
-                most: r.remaining(),
-            };
+            let fault = Fault::Length { given: length, least: ServiceRecord::LENGTH, most: r.remaining() };
             return Err(DecodeError::new(length_at, "Farm TLV record length", fault));
         }
         let mut services = Vec::with_capacity(r.count(count, length, at)?);
         for _ in 0..count {
-            services.push(ServiceRecord::decode(
-                &mut r.sub(length, "Farm TLV record")?,
-            )?);
+            services.push(ServiceRecord::decode(&mut r.sub(length, "Farm TLV record")?)?);
         }
-        Ok(FarmTlv {
-            sharing,
-            ecmp_width,
-            services,
-        })
+        Ok(FarmTlv { sharing, ecmp_width, services })
     }
 
     /// The value of a TLV.
@@ -175,10 +155,7 @@ impl FarmTlv {
 
     /// As a TLV of a Router-Information LSA.
     pub fn to_tlv(&self) -> Tlv {
-        Tlv {
-            tlv_type: FARM_TLV_TYPE,
-            value: self.encode(),
-        }
+        Tlv { tlv_type: FARM_TLV_TYPE, value: self.encode() }
     }
 
     /// From a TLV of a Router-Information LSA; none if it is of another type.
@@ -197,11 +174,7 @@ fn constant(
     let at = r.offset();
     match read(r, field)? {
         value if value == wanted => Ok(()),
-        value => Err(DecodeError::new(
-            at,
-            field,
-            Fault::Value { value, expected },
-        )),
+        value => Err(DecodeError::new(at, field, Fault::Value { value, expected })),
     }
 }
 
@@ -282,8 +255,7 @@ mod tests {
     use crate::wire::hex;
 
     const HEAD: &str = "4641524d 01 02 0010 0001 0024";
-    const RECORD: &str =
-        "80 00 01 01 20010db8005300000000000000000053 c000020b 000f4240 0007a120 ffffffff";
+    const RECORD: &str = "80 00 01 01 20010db8005300000000000000000053 c000020b 000f4240 0007a120 ffffffff";
 
     fn tlv() -> FarmTlv {
         FarmTlv {
@@ -310,20 +282,12 @@ mod tests {
         assert_eq!(tlv().encode(), bytes);
         assert_eq!(FarmTlv::decode(&bytes), Ok(tlv()));
         assert_eq!(FarmTlv::from_tlv(&tlv().to_tlv()), Some(Ok(tlv())));
-        assert_eq!(
-            FarmTlv::from_tlv(&Tlv {
-                tlv_type: 1,
-                value: bytes
-            }),
-            None
-        );
+        assert_eq!(FarmTlv::from_tlv(&Tlv { tlv_type: 1, value: bytes }), None);
     }
 
     #[test]
     fn longer_records_and_bytes_behind_them_are_skipped() {
-        let longer = hex(&format!(
-            "4641524d 01 02 0010 0001 0028 {RECORD} 01020304 99"
-        ));
+        let longer = hex(&format!("4641524d 01 02 0010 0001 0028 {RECORD} 01020304 99"));
         assert_eq!(FarmTlv::decode(&longer), Ok(tlv()));
     }
 
@@ -334,27 +298,11 @@ mod tests {
             FarmTlv::decode(&bytes[..cut]).unwrap_err();
         }
         for (at, value, text) in [
-            (
-                0,
-                0,
-                "Farm TLV magic at byte 0: 4280909 where 0x4641524d is expected",
-            ),
+            (0, 0, "Farm TLV magic at byte 0: 4280909 where 0x4641524d is expected"),
             (4, 2, "Farm TLV version at byte 4: 2 where 1 is expected"),
-            (
-                9,
-                2,
-                "Farm TLV # records at byte 8: 2 elements announced, room for 1",
-            ),
-            (
-                11,
-                35,
-                "Farm TLV record length at byte 10: a length of 35 where 36 to 36 bytes are possible",
-            ),
-            (
-                12,
-                129,
-                "service prefix length at byte 12: a prefix length of 129, above 128",
-            ),
+            (9, 2, "Farm TLV # records at byte 8: 2 elements announced, room for 1"),
+            (11, 35, "Farm TLV record length at byte 10: a length of 35 where 36 to 36 bytes are possible"),
+            (12, 129, "service prefix length at byte 12: a prefix length of 129, above 128"),
         ] {
             let mut bad = bytes.clone();
             bad[at] = value;

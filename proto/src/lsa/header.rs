@@ -84,10 +84,7 @@ impl LsaHeader {
         if self.age <= MAX_AGE {
             return Ok(());
         }
-        let fault = Fault::Value {
-            value: self.age.into(),
-            expected: "at most MaxAge (3600)",
-        };
+        let fault = Fault::Value { value: self.age.into(), expected: "at most MaxAge (3600)" };
         Err(DecodeError::new(at, "LS age", fault))
     }
 
@@ -104,12 +101,7 @@ impl LsaHeader {
 
     /// What identifies the LSA within the LSDB.
     pub const fn key(&self, domain: Domain) -> LsaKey {
-        LsaKey {
-            domain,
-            ls_type: self.ls_type,
-            link_state_id: self.link_state_id,
-            adv_router: self.adv_router,
-        }
+        LsaKey { domain, ls_type: self.ls_type, link_state_id: self.link_state_id, adv_router: self.adv_router }
     }
 
     /// Whether the age is MaxAge.
@@ -123,11 +115,7 @@ impl LsaHeader {
 /// The two describe one LSA: type, Link State ID and Advertising Router are not looked at.
 pub fn compare(a: &LsaHeader, b: &LsaHeader) -> Recency {
     let newer_if = |condition: bool| {
-        if condition {
-            Recency::Newer
-        } else {
-            Recency::Older
-        }
+        if condition { Recency::Newer } else { Recency::Older }
     };
     if a.sequence != b.sequence {
         newer_if(a.sequence > b.sequence)
@@ -186,25 +174,12 @@ mod tests {
     /// RFC 2328 §13.1, every clause and both directions.
     #[test]
     fn recency_goes_by_sequence_then_checksum_then_max_age_then_a_large_difference_of_age() {
-        let header = |sequence, checksum, age| LsaHeader {
-            sequence,
-            checksum,
-            age,
-            ..LsaHeader::default()
-        };
+        let header = |sequence, checksum, age| LsaHeader { sequence, checksum, age, ..LsaHeader::default() };
         let first = crate::consts::INITIAL_SEQUENCE;
         let cases = [
-            (
-                header(first + 1, 0, 0),
-                header(first, 9, 3600),
-                Recency::Newer,
-            ),
+            (header(first + 1, 0, 0), header(first, 9, 3600), Recency::Newer),
             (header(1, 0, 0), header(-1, 0, 0), Recency::Newer),
-            (
-                header(1, 0x8000, 9),
-                header(1, 0x7fff, 3600),
-                Recency::Newer,
-            ),
+            (header(1, 0x8000, 9), header(1, 0x7fff, 3600), Recency::Newer),
             (header(1, 1, 3600), header(1, 1, 3599), Recency::Newer),
             (header(1, 1, 99), header(1, 1, 1000), Recency::Newer),
             (header(1, 1, 100), header(1, 1, 1000), Recency::Same),

@@ -36,11 +36,7 @@ impl InterAreaPrefixLsa {
         let metric = r.u24("Inter-Area-Prefix-LSA metric")?;
         let (length, options) = prefix::decode_head(r)?;
         r.u16("reserved")?;
-        Ok(InterAreaPrefixLsa {
-            metric,
-            options,
-            prefix: length.decode_address(r)?,
-        })
+        Ok(InterAreaPrefixLsa { metric, options, prefix: length.decode_address(r)? })
     }
 
     /// Appends the body; a metric above LSInfinity is written as LSInfinity.
@@ -114,10 +110,7 @@ mod tests {
             options: PrefixOptions::DN,
             prefix: "2001:db8:40::/42".parse().unwrap(),
         };
-        assert_eq!(
-            InterAreaPrefixLsa::decode(&mut Reader::new(&bytes)),
-            Ok(body.clone())
-        );
+        assert_eq!(InterAreaPrefixLsa::decode(&mut Reader::new(&bytes)), Ok(body.clone()));
         let mut w = Writer::new();
         body.encode(&mut w);
         assert_eq!(w.into_vec(), bytes);
@@ -132,10 +125,7 @@ mod tests {
             metric: 0x01_0203,
             destination: "192.0.2.4".parse().unwrap(),
         };
-        assert_eq!(
-            InterAreaRouterLsa::decode(&mut Reader::new(&bytes)),
-            Ok(body.clone())
-        );
+        assert_eq!(InterAreaRouterLsa::decode(&mut Reader::new(&bytes)), Ok(body.clone()));
         let mut w = Writer::new();
         body.encode(&mut w);
         assert_eq!(w.into_vec(), bytes);

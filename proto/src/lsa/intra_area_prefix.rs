@@ -45,12 +45,7 @@ impl IntraAreaPrefixLsa {
         for _ in 0..count {
             prefixes.push(LsaPrefix::decode(r)?);
         }
-        Ok(IntraAreaPrefixLsa {
-            referenced_type,
-            referenced_id,
-            referenced_router,
-            prefixes,
-        })
+        Ok(IntraAreaPrefixLsa { referenced_type, referenced_id, referenced_router, prefixes })
     }
 
     /// Appends the body.
@@ -82,11 +77,7 @@ mod tests {
             referenced_id: LinkStateId(0),
             referenced_router: "192.0.2.11".parse().unwrap(),
             prefixes: vec![
-                LsaPrefix {
-                    prefix: "2001:db8:53::53/128".parse().unwrap(),
-                    options: PrefixOptions::LA,
-                    metric: 10,
-                },
+                LsaPrefix { prefix: "2001:db8:53::53/128".parse().unwrap(), options: PrefixOptions::LA, metric: 10 },
                 LsaPrefix {
                     prefix: "2001:db8:0:fff0::/60".parse().unwrap(),
                     options: PrefixOptions::empty(),
@@ -94,10 +85,7 @@ mod tests {
                 },
             ],
         };
-        assert_eq!(
-            IntraAreaPrefixLsa::decode(&mut Reader::new(&bytes)),
-            Ok(body.clone())
-        );
+        assert_eq!(IntraAreaPrefixLsa::decode(&mut Reader::new(&bytes)), Ok(body.clone()));
         let mut w = Writer::new();
         body.encode(&mut w);
         assert_eq!(w.into_vec(), bytes);
@@ -106,11 +94,6 @@ mod tests {
     #[test]
     fn a_reference_to_something_else_is_kept() {
         let bytes = hex("0000 2005 00000001 c000020b");
-        assert_eq!(
-            IntraAreaPrefixLsa::decode(&mut Reader::new(&bytes))
-                .unwrap()
-                .referenced_type,
-            LsType(0x2005)
-        );
+        assert_eq!(IntraAreaPrefixLsa::decode(&mut Reader::new(&bytes)).unwrap().referenced_type, LsType(0x2005));
     }
 }

@@ -45,17 +45,9 @@ impl LinkLsa {
         let count = r.u32(at.1)?;
         let mut prefixes = Vec::with_capacity(r.count(count, LsaPrefix::LEAST, at)?);
         for _ in 0..count {
-            prefixes.push(LsaPrefix {
-                metric: 0,
-                ..LsaPrefix::decode(r)?
-            });
+            prefixes.push(LsaPrefix { metric: 0, ..LsaPrefix::decode(r)? });
         }
-        Ok(LinkLsa {
-            priority,
-            options,
-            link_local,
-            prefixes,
-        })
+        Ok(LinkLsa { priority, options, link_local, prefixes })
     }
 
     /// Appends the body; the reserved field in the place of the metric is 0.
@@ -65,11 +57,7 @@ impl LinkLsa {
         w.put_ipv6(self.link_local);
         w.put_u32(u32::try_from(self.prefixes.len()).unwrap_or(u32::MAX));
         for prefix in &self.prefixes {
-            LsaPrefix {
-                metric: 0,
-                ..*prefix
-            }
-            .encode(w);
+            LsaPrefix { metric: 0, ..*prefix }.encode(w);
         }
     }
 }
@@ -86,11 +74,7 @@ mod tests {
         let bytes = hex("01 000013 fe800000000000000000000000000001 00000002 \
              40 00 0000 20010db8 00010000 \
              80 02 0000 20010db8 00010000 00000000 00000001");
-        let prefix = |text: &str, options| LsaPrefix {
-            prefix: text.parse().unwrap(),
-            options,
-            metric: 0,
-        };
+        let prefix = |text: &str, options| LsaPrefix { prefix: text.parse().unwrap(), options, metric: 0 };
         let body = LinkLsa {
             priority: 1,
             options: Options::V6 | Options::E | Options::R,
@@ -110,18 +94,10 @@ mod tests {
     fn the_reserved_field_is_ignored_and_an_absurd_count_is_an_error() {
         let head = "01 000013 fe800000000000000000000000000001";
         let reserved = hex(&format!("{head} 00000001 00 00 ffff"));
-        assert_eq!(
-            LinkLsa::decode(&mut Reader::new(&reserved))
-                .unwrap()
-                .prefixes[0]
-                .metric,
-            0
-        );
+        assert_eq!(LinkLsa::decode(&mut Reader::new(&reserved)).unwrap().prefixes[0].metric, 0);
         let absurd = hex(&format!("{head} ffffffff 00 00 0000"));
         assert_eq!(
-            LinkLsa::decode(&mut Reader::new(&absurd))
-                .unwrap_err()
-                .to_string(),
+            LinkLsa::decode(&mut Reader::new(&absurd)).unwrap_err().to_string(),
             "Link-LSA # prefixes at byte 20: 4294967295 elements announced, room for 1"
         );
     }

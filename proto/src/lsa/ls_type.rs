@@ -78,13 +78,14 @@ impl LsType {
         ) || self.function_code() == LsType::ROUTER_INFORMATION_CODE
     }
 
+    /// Whether SPF itself depends on it (Router- and Network-LSAs), or next hops do (Link-LSAs).
+    pub const fn is_topology(self) -> bool {
+        matches!(self, LsType::ROUTER | LsType::NETWORK | LsType::LINK)
+    }
+
     /// The scope to flood by: unknown types without the U-bit are treated as link-local (RFC 5340 §4.5.1).
     pub const fn flooding_scope(self) -> Scope {
-        if self.is_known() || self.u_bit() {
-            self.scope()
-        } else {
-            Scope::Link
-        }
+        if self.is_known() || self.u_bit() { self.scope() } else { Scope::Link }
     }
 }
 
@@ -100,9 +101,7 @@ impl fmt::Display for LsType {
             LsType::LINK => f.pad("Link-LSA"),
             LsType::INTRA_AREA_PREFIX => f.pad("Intra-Area-Prefix-LSA"),
             LsType::GRACE => f.pad("Grace-LSA"),
-            other if other.function_code() == LsType::ROUTER_INFORMATION_CODE => {
-                f.pad("Router-Information-LSA")
-            }
+            other if other.function_code() == LsType::ROUTER_INFORMATION_CODE => f.pad("Router-Information-LSA"),
             LsType(other) => f.pad(&format!("LS type {other:#06x}")),
         }
     }

@@ -151,25 +151,13 @@ impl Lsa {
         let header = LsaHeader::decode_any_age(&mut r.clone()).map_err(LsaError::Framing)?;
         let length = usize::from(header.length);
         if length < LsaHeader::LENGTH || length > left {
-            let fault = Fault::Length {
-                given: length,
-                least: LsaHeader::LENGTH,
-                most: left,
-            };
-            return Err(LsaError::Framing(DecodeError::new(
-                at + Self::LENGTH_AT,
-                "LSA length",
-                fault,
-            )));
+            let fault = Fault::Length { given: length, least: LsaHeader::LENGTH, most: left };
+            return Err(LsaError::Framing(DecodeError::new(at + Self::LENGTH_AT, "LSA length", fault)));
         }
         let whole = r.sub(length, "LSA").map_err(LsaError::Framing)?;
         let raw = whole.peek();
         match Self::decode_body(&header, whole) {
-            Ok(body) => Ok(Lsa {
-                header,
-                body,
-                raw: raw.into(),
-            }),
+            Ok(body) => Ok(Lsa { header, body, raw: raw.into() }),
             Err(error) => Err(LsaError::Malformed { header, error }),
         }
     }
@@ -181,15 +169,8 @@ impl Lsa {
         let summed = r.peek().get(Self::AGE_BYTES..).unwrap_or_default();
         // 0 is never a checksum (RFC 2328 §12.1.7), though the sums of an all-zero LSA come out right.
         if header.checksum == 0 || !fletcher_valid(summed) {
-            let fault = Fault::Checksum {
-                found: header.checksum,
-                computed: fletcher(summed, Self::CHECKSUM_AT),
-            };
-            return Err(DecodeError::new(
-                at + Self::AGE_BYTES + Self::CHECKSUM_AT,
-                "LS checksum",
-                fault,
-            ));
+            let fault = Fault::Checksum { found: header.checksum, computed: fletcher(summed, Self::CHECKSUM_AT) };
+            return Err(DecodeError::new(at + Self::AGE_BYTES + Self::CHECKSUM_AT, "LS checksum", fault));
         }
         r.bytes(LsaHeader::LENGTH, "LSA header")?;
         LsaBody::decode(header.ls_type, &mut r)
@@ -212,14 +193,7 @@ impl Lsa {
         let mut r = Reader::new(bytes);
         let most = Self::MAX_LENGTH - LsaHeader::LENGTH;
         if bytes.len() > most {
-            return Err(r.error(
-                "LSA body",
-                Fault::Length {
-                    given: bytes.len(),
-                    least: 0,
-                    most,
-                },
-            ));
+            return Err(r.error("LSA body", Fault::Length { given: bytes.len(), least: 0, most }));
         }
         let body = LsaBody::decode(header.ls_type, &mut r)?;
         let mut w = Writer::with_capacity(LsaHeader::LENGTH + bytes.len());
@@ -234,16 +208,9 @@ impl Lsa {
         w.truncate(Self::MAX_LENGTH);
         header.length = u16::try_from(w.len()).unwrap_or(u16::MAX);
         w.patch_u16(Self::LENGTH_AT, header.length);
-        header.checksum = fletcher(
-            w.as_slice().get(Self::AGE_BYTES..).unwrap_or_default(),
-            Self::CHECKSUM_AT,
-        );
+        header.checksum = fletcher(w.as_slice().get(Self::AGE_BYTES..).unwrap_or_default(), Self::CHECKSUM_AT);
         w.patch_u16(Self::AGE_BYTES + Self::CHECKSUM_AT, header.checksum);
-        Lsa {
-            header,
-            body,
-            raw: w.into_vec().into(),
-        }
+        Lsa { header, body, raw: w.into_vec().into() }
     }
 
     /// The LSA with another age; the bytes are shared.
@@ -303,13 +270,7 @@ mod tests {
 
     fn network() -> Lsa {
         let attached = vec![RouterId(0xc000_0201), RouterId(0xc000_0202)];
-        Lsa::build(
-            header(LsType::NETWORK),
-            LsaBody::Network(NetworkLsa {
-                options: Options::V6,
-                attached,
-            }),
-        )
+        Lsa::build(header(LsType::NETWORK), LsaBody::Network(NetworkLsa { options: Options::V6, attached }))
     }
 
     fn decode(bytes: &[u8]) -> Result<Lsa, LsaError> {
@@ -323,20 +284,14 @@ mod tests {
         assert_eq!(lsa.raw.len(), 32);
         assert!(fletcher_valid(&lsa.raw[2..]));
         assert_eq!(decode(&lsa.raw), Ok(lsa.clone()));
-        assert_eq!(
-            lsa.key(Domain::Area(AreaId(0))).link_state_id,
-            LinkStateId(1)
-        );
+        assert_eq!(lsa.key(Domain::Area(AreaId(0))).link_state_id, LinkStateId(1));
     }
 
     #[test]
     fn the_age_is_outside_the_checksum_and_never_above_max_age() {
         let lsa = network();
         let aged = decode(&lsa.wire_bytes(3599)).unwrap();
-        assert_eq!(
-            (aged.header.age, aged.header.checksum),
-            (3599, lsa.header.checksum)
-        );
+        assert_eq!((aged.header.age, aged.header.checksum), (3599, lsa.header.checksum));
         assert!(!aged.is_max_age());
         assert!(decode(&lsa.wire_bytes(u16::MAX)).unwrap().is_max_age());
         let flushed = lsa.with_age(3600);
@@ -347,20 +302,11 @@ mod tests {
     #[test]
     fn content_is_the_body_and_whether_the_age_is_max_age() {
         let lsa = network();
-        let refreshed = Lsa::build(
-            LsaHeader {
-                sequence: INITIAL_SEQUENCE + 1,
-                ..lsa.header
-            },
-            lsa.body.clone(),
-        );
+        let refreshed = Lsa::build(LsaHeader { sequence: INITIAL_SEQUENCE + 1, ..lsa.header }, lsa.body.clone());
         assert!(lsa.same_content(&refreshed));
         assert!(!lsa.same_content(&refreshed.with_age(3600)));
         assert!(lsa.with_age(3600).same_content(&refreshed.with_age(3600)));
-        let other = LsaBody::Network(NetworkLsa {
-            options: Options::V6 | Options::R,
-            ..NetworkLsa::default()
-        });
+        let other = LsaBody::Network(NetworkLsa { options: Options::V6 | Options::R, ..NetworkLsa::default() });
         assert!(!lsa.same_content(&Lsa::build(lsa.header, other)));
     }
 
@@ -380,16 +326,8 @@ mod tests {
         both.extend_from_slice(&good.raw);
         let mut r = Reader::new(&both);
         let error = Lsa::decode(&mut r).unwrap_err();
-        assert!(
-            matches!(error, LsaError::Malformed { header, .. } if header == good.header),
-            "{error:?}"
-        );
-        assert!(
-            error
-                .to_string()
-                .starts_with("Network-LSA 0.0.0.1 of 192.0.2.1: LS checksum at byte 16: "),
-            "{error}"
-        );
+        assert!(matches!(error, LsaError::Malformed { header, .. } if header == good.header), "{error:?}");
+        assert!(error.to_string().starts_with("Network-LSA 0.0.0.1 of 192.0.2.1: LS checksum at byte 16: "), "{error}");
         assert_eq!(Lsa::decode(&mut r), Ok(good));
     }
 
@@ -398,15 +336,8 @@ mod tests {
         let lsa = network();
         let mut old = lsa.raw.to_vec();
         old[0] = 0x0f;
-        let zero = vec![0; 16]
-            .into_iter()
-            .chain([0, 0, 0, 20])
-            .collect::<Vec<u8>>();
-        let body = InterAreaRouterLsa {
-            options: Options::V6,
-            metric: 1,
-            destination: RouterId(1),
-        };
+        let zero = vec![0; 16].into_iter().chain([0, 0, 0, 20]).collect::<Vec<u8>>();
+        let body = InterAreaRouterLsa { options: Options::V6, metric: 1, destination: RouterId(1) };
         let mut long = Writer::new();
         LsaBody::InterAreaRouter(body).encode(&mut long);
         long.put_u8(0);
@@ -416,10 +347,7 @@ mod tests {
         let checksum = fletcher(&trailing[2..], 14);
         trailing[16..18].copy_from_slice(&checksum.to_be_bytes());
         for (bytes, text) in [
-            (
-                old,
-                "LS age at byte 0: 3845 where at most MaxAge (3600) is expected",
-            ),
+            (old, "LS age at byte 0: 3845 where at most MaxAge (3600) is expected"),
             (zero, "LS checksum at byte 16: 0x0000 found"),
             (trailing, "LSA body at byte 32: 1 bytes left over"),
         ] {
@@ -439,15 +367,10 @@ mod tests {
             let mut bytes = lsa.raw.to_vec();
             bytes[18..20].copy_from_slice(&length.to_be_bytes());
             let error = decode(&bytes).unwrap_err();
-            assert!(
-                matches!(error, LsaError::Framing(e) if e.field == "LSA length" && e.offset == 18),
-                "{error:?}"
-            );
+            assert!(matches!(error, LsaError::Framing(e) if e.field == "LSA length" && e.offset == 18), "{error:?}");
         }
         for cut in 0..20 {
-            assert!(
-                matches!(decode(&lsa.raw[..cut]), Err(LsaError::Framing(e)) if e.fault.label() == "short")
-            );
+            assert!(matches!(decode(&lsa.raw[..cut]), Err(LsaError::Framing(e)) if e.fault.label() == "short"));
         }
     }
 }

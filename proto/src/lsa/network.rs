@@ -59,10 +59,7 @@ mod tests {
             options: Options::V6 | Options::E | Options::R | Options::DC,
             attached: vec!["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()],
         };
-        assert_eq!(
-            NetworkLsa::decode(&mut Reader::new(&bytes)),
-            Ok(body.clone())
-        );
+        assert_eq!(NetworkLsa::decode(&mut Reader::new(&bytes)), Ok(body.clone()));
         let mut w = Writer::new();
         body.encode(&mut w);
         assert_eq!(w.into_vec(), bytes);

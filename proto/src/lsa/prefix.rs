@@ -96,22 +96,13 @@ impl PrefixLength {
 }
 
 /// Decodes PrefixLength and PrefixOptions, which stand in front of every prefix.
-pub(super) fn decode_head(
-    r: &mut Reader<'_>,
-) -> Result<(PrefixLength, PrefixOptions), DecodeError> {
+pub(super) fn decode_head(r: &mut Reader<'_>) -> Result<(PrefixLength, PrefixOptions), DecodeError> {
     let at = r.offset();
     let length = r.u8("PrefixLength")?;
     if length > 128 {
-        return Err(DecodeError::new(
-            at,
-            "PrefixLength",
-            Fault::PrefixLength(length),
-        ));
+        return Err(DecodeError::new(at, "PrefixLength", Fault::PrefixLength(length)));
     }
-    Ok((
-        PrefixLength(length),
-        PrefixOptions::from_bits_retain(r.u8("PrefixOptions")?),
-    ))
+    Ok((PrefixLength(length), PrefixOptions::from_bits_retain(r.u8("PrefixOptions")?)))
 }
 
 impl LsaPrefix {
@@ -122,11 +113,7 @@ impl LsaPrefix {
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (length, options) = decode_head(r)?;
         let metric = r.u16("prefix metric")?;
-        Ok(LsaPrefix {
-            prefix: length.decode_address(r)?,
-            options,
-            metric,
-        })
+        Ok(LsaPrefix { prefix: length.decode_address(r)?, options, metric })
     }
 
     /// Appends the prefix with its metric.
@@ -175,16 +162,10 @@ impl FromStr for Prefix {
     type Err = PrefixError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let network: Ipv6Network = text
-            .parse()
-            .map_err(|_| PrefixError::Syntax(text.to_owned()))?;
-        let meant = Prefix::new(network.ip(), network.prefix())
-            .ok_or_else(|| PrefixError::Syntax(text.to_owned()))?;
+        let network: Ipv6Network = text.parse().map_err(|_| PrefixError::Syntax(text.to_owned()))?;
+        let meant = Prefix::new(network.ip(), network.prefix()).ok_or_else(|| PrefixError::Syntax(text.to_owned()))?;
         if meant.address() != network.ip() {
-            return Err(PrefixError::HostBits {
-                given: text.to_owned(),
-                meant,
-            });
+            return Err(PrefixError::HostBits { given: text.to_owned(), meant });
         }
         Ok(meant)
     }
@@ -207,11 +188,7 @@ mod tests {
         let all_ones = Ipv6Addr::from([0xff; 16]);
         for length in 0..=128 {
             let prefix = Prefix::new(all_ones, length).unwrap();
-            let listed = LsaPrefix {
-                prefix,
-                options: PrefixOptions::LA,
-                metric: 7,
-            };
+            let listed = LsaPrefix { prefix, options: PrefixOptions::LA, metric: 7 };
             let mut w = Writer::new();
             listed.encode(&mut w);
             assert_eq!(w.len(), listed.wire_len());
@@ -223,48 +200,27 @@ mod tests {
                 _ => 16,
             };
             assert_eq!(prefix.wire_len(), expected);
-            assert_eq!(
-                w.as_slice()[4..]
-                    .iter()
-                    .map(|b| b.count_ones())
-                    .sum::<u32>(),
-                u32::from(length)
-            );
+            assert_eq!(w.as_slice()[4..].iter().map(|b| b.count_ones()).sum::<u32>(), u32::from(length));
             assert_eq!(decode(w.as_slice()), Ok(listed), "/{length}");
         }
     }
 
     #[test]
     fn host_bits_are_masked_off() {
-        assert_eq!(
-            decode(&hex("21 00 0001 20010db8 ffffffff")).unwrap().prefix,
-            "2001:db8:8000::/33".parse().unwrap()
-        );
+        assert_eq!(decode(&hex("21 00 0001 20010db8 ffffffff")).unwrap().prefix, "2001:db8:8000::/33".parse().unwrap());
     }
 
     #[test]
     fn a_length_above_128_is_an_error() {
-        let error = decode(&hex(
-            "81 00 0001 20010db8 00000000 00000000 00000000 00000000",
-        ))
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "PrefixLength at byte 0: a prefix length of 129, above 128"
-        );
-        assert_eq!(
-            decode(&hex("ff 00 0001")).unwrap_err().fault,
-            Fault::PrefixLength(255)
-        );
+        let error = decode(&hex("81 00 0001 20010db8 00000000 00000000 00000000 00000000")).unwrap_err();
+        assert_eq!(error.to_string(), "PrefixLength at byte 0: a prefix length of 129, above 128");
+        assert_eq!(decode(&hex("ff 00 0001")).unwrap_err().fault, Fault::PrefixLength(255));
     }
 
     #[test]
     fn an_address_shorter_than_its_words_is_an_error() {
         let error = decode(&hex("21 00 0001 20010db8")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "Address Prefix at byte 4: 8 bytes needed, 4 left"
-        );
+        assert_eq!(error.to_string(), "Address Prefix at byte 4: 8 bytes needed, 4 left");
     }
 
     #[test]
@@ -273,9 +229,6 @@ mod tests {
             "2001:db8::1/64".parse::<Prefix>().unwrap_err().to_string(),
             "`2001:db8::1/64` has bits set behind its length; did you mean 2001:db8::/64?"
         );
-        assert!(matches!(
-            "2001:db8::/129".parse::<Prefix>(),
-            Err(PrefixError::Syntax(_))
-        ));
+        assert!(matches!("2001:db8::/129".parse::<Prefix>(), Err(PrefixError::Syntax(_))));
     }
 }

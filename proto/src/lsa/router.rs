@@ -69,11 +69,7 @@ impl RouterLsa {
         while !r.is_empty() {
             links.push(RouterLink::decode(r)?);
         }
-        Ok(RouterLsa {
-            flags,
-            options,
-            links,
-        })
+        Ok(RouterLsa { flags, options, links })
     }
 
     /// Appends the body.
@@ -162,10 +158,7 @@ mod tests {
                 link(RouterLinkType::Other(9), 1, 7, 0, "0.0.0.0"),
             ],
         };
-        assert_eq!(
-            RouterLsa::decode(&mut Reader::new(&bytes)),
-            Ok(body.clone())
-        );
+        assert_eq!(RouterLsa::decode(&mut Reader::new(&bytes)), Ok(body.clone()));
         let mut w = Writer::new();
         body.encode(&mut w);
         assert_eq!(w.into_vec(), bytes);
@@ -175,9 +168,7 @@ mod tests {
     fn a_link_cut_short_is_an_error() {
         let bytes = hex("00 000013 02 00 000a 00000005 00000002 c00002");
         assert_eq!(
-            RouterLsa::decode(&mut Reader::new(&bytes))
-                .unwrap_err()
-                .to_string(),
+            RouterLsa::decode(&mut Reader::new(&bytes)).unwrap_err().to_string(),
             "Neighbor Router ID at byte 16: 4 bytes needed, 3 left"
         );
     }

@@ -50,11 +50,7 @@ impl RouterInformationLsa {
     /// Appends the body, padded with zeros.
     pub fn encode(&self, w: &mut Writer) {
         for tlv in &self.tlvs {
-            debug_assert!(
-                tlv.value.len() <= usize::from(u16::MAX),
-                "a TLV of {} bytes",
-                tlv.value.len()
-            );
+            debug_assert!(tlv.value.len() <= usize::from(u16::MAX), "a TLV of {} bytes", tlv.value.len());
             w.put_u16(tlv.tlv_type);
             w.put_u16(u16::try_from(tlv.value.len()).unwrap_or(u16::MAX));
             w.put_bytes(&tlv.value);
@@ -75,24 +71,12 @@ mod tests {
         let bytes = hex("0001 0004 20000000  8000 0003 aabbcc 00  8001 0000");
         let body = RouterInformationLsa {
             tlvs: vec![
-                Tlv {
-                    tlv_type: Tlv::INFORMATIONAL_CAPABILITIES,
-                    value: hex("20000000"),
-                },
-                Tlv {
-                    tlv_type: 32768,
-                    value: hex("aabbcc"),
-                },
-                Tlv {
-                    tlv_type: 32769,
-                    value: vec![],
-                },
+                Tlv { tlv_type: Tlv::INFORMATIONAL_CAPABILITIES, value: hex("20000000") },
+                Tlv { tlv_type: 32768, value: hex("aabbcc") },
+                Tlv { tlv_type: 32769, value: vec![] },
             ],
         };
-        assert_eq!(
-            RouterInformationLsa::decode(&mut Reader::new(&bytes)),
-            Ok(body.clone())
-        );
+        assert_eq!(RouterInformationLsa::decode(&mut Reader::new(&bytes)), Ok(body.clone()));
         let mut w = Writer::new();
         body.encode(&mut w);
         assert_eq!(w.into_vec(), bytes);
@@ -100,16 +84,8 @@ mod tests {
 
     #[test]
     fn a_value_or_its_padding_cut_short_is_an_error() {
-        for (bytes, field) in [
-            ("8000 0005 aabbccdd", "TLV value"),
-            ("8000 0003 aabbcc", "TLV padding"),
-        ] {
-            assert_eq!(
-                RouterInformationLsa::decode(&mut Reader::new(&hex(bytes)))
-                    .unwrap_err()
-                    .field,
-                field
-            );
+        for (bytes, field) in [("8000 0005 aabbccdd", "TLV value"), ("8000 0003 aabbcc", "TLV padding")] {
+            assert_eq!(RouterInformationLsa::decode(&mut Reader::new(&hex(bytes))).unwrap_err().field, field);
         }
     }
 }

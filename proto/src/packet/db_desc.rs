@@ -88,8 +88,7 @@ mod tests {
     /// RFC 5340 §A.3.3.
     #[test]
     fn golden_bytes() {
-        let bytes =
-            hex("00 000013 05dc 00 03 00001a2b  0001 0008 00000005 c0000201 80000001 abcd 002c");
+        let bytes = hex("00 000013 05dc 00 03 00001a2b  0001 0008 00000005 c0000201 80000001 abcd 002c");
         let body = DbDesc {
             options: Options::V6 | Options::E | Options::R,
             mtu: 1500,

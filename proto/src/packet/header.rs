@@ -73,10 +73,7 @@ impl PacketType {
             4 => Ok(PacketType::LsUpd),
             5 => Ok(PacketType::LsAck),
             other => {
-                let fault = Fault::Value {
-                    value: other.into(),
-                    expected: "1 to 5",
-                };
+                let fault = Fault::Value { value: other.into(), expected: "1 to 5" };
                 Err(DecodeError::new(at, "packet type", fault))
             }
         }

@@ -44,9 +44,6 @@ mod tests {
     #[test]
     fn a_header_cut_short_is_an_error() {
         let error = LsAck::decode(&mut Reader::new(&[0; 39])).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "LSA header at byte 20: 20 bytes needed, 19 left"
-        );
+        assert_eq!(error.to_string(), "LSA header at byte 20: 20 bytes needed, 19 left");
     }
 }

@@ -42,16 +42,11 @@ impl LsUpd {
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let at = (r.offset(), "# LSAs");
         let count = r.u32(at.1)?;
-        let mut update = LsUpd {
-            lsas: Vec::with_capacity(r.count(count, LsaHeader::LENGTH, at)?),
-            rejected: vec![],
-        };
+        let mut update = LsUpd { lsas: Vec::with_capacity(r.count(count, LsaHeader::LENGTH, at)?), rejected: vec![] };
         for _ in 0..count {
             match Lsa::decode(r) {
                 Ok(lsa) => update.lsas.push(lsa),
-                Err(LsaError::Malformed { header, error }) => {
-                    update.rejected.push(RejectedLsa { header, error })
-                }
+                Err(LsaError::Malformed { header, error }) => update.rejected.push(RejectedLsa { header, error }),
                 Err(LsaError::Framing(error)) => return Err(error),
             }
         }
@@ -74,12 +69,8 @@ mod tests {
     use crate::lsa::{LsType, LsaBody, NetworkLsa};
 
     fn lsa(id: u32) -> Lsa {
-        let header = LsaHeader {
-            ls_type: LsType::NETWORK,
-            link_state_id: LinkStateId(id),
-            sequence: 1,
-            ..LsaHeader::default()
-        };
+        let header =
+            LsaHeader { ls_type: LsType::NETWORK, link_state_id: LinkStateId(id), sequence: 1, ..LsaHeader::default() };
         Lsa::build(header, LsaBody::Network(NetworkLsa::default()))
     }
 
@@ -92,10 +83,7 @@ mod tests {
     /// RFC 5340 §A.3.5: a count of 32 bits, then the LSAs back to back with their present age.
     #[test]
     fn lsas_follow_the_count_with_the_age_of_their_header() {
-        let update = LsUpd {
-            lsas: vec![lsa(1), lsa(2).with_age(300)],
-            rejected: vec![],
-        };
+        let update = LsUpd { lsas: vec![lsa(1), lsa(2).with_age(300)], rejected: vec![] };
         let bytes = encode(&update);
         assert_eq!(bytes.len(), 4 + 24 + 24);
         assert_eq!(bytes[..4], [0, 0, 0, 2]);
@@ -108,10 +96,7 @@ mod tests {
     /// RFC 2328 §13 (1).
     #[test]
     fn one_bad_lsa_does_not_spoil_its_neighbors() {
-        let update = LsUpd {
-            lsas: vec![lsa(1), lsa(2), lsa(3)],
-            rejected: vec![],
-        };
+        let update = LsUpd { lsas: vec![lsa(1), lsa(2), lsa(3)], rejected: vec![] };
         let mut bytes = encode(&update);
         bytes[4 + 24 + 21] ^= 0x40;
         let decoded = LsUpd::decode(&mut Reader::new(&bytes)).unwrap();
@@ -124,15 +109,9 @@ mod tests {
 
     #[test]
     fn a_count_that_the_bytes_cannot_hold_is_an_error() {
-        let mut bytes = encode(&LsUpd {
-            lsas: vec![lsa(1)],
-            rejected: vec![],
-        });
+        let mut bytes = encode(&LsUpd { lsas: vec![lsa(1)], rejected: vec![] });
         bytes[3] = 2;
         let error = LsUpd::decode(&mut Reader::new(&bytes)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "# LSAs at byte 0: 2 elements announced, room for 1"
-        );
+        assert_eq!(error.to_string(), "# LSAs at byte 0: 2 elements announced, room for 1");
     }
 }

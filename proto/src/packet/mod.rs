@@ -61,23 +61,12 @@ impl Packet {
         let mut r = Reader::new(bytes);
         let version = r.u8("version")?;
         if version != VERSION {
-            return Err(DecodeError::new(
-                0,
-                "version",
-                Fault::Value {
-                    value: version.into(),
-                    expected: "3",
-                },
-            ));
+            return Err(DecodeError::new(0, "version", Fault::Value { value: version.into(), expected: "3" }));
         }
         let packet_type = PacketType::decode(r.u8("packet type")?, 1)?;
         let length = usize::from(r.u16("packet length")?);
         if length < PacketHeader::LENGTH || length > bytes.len() {
-            let fault = Fault::Length {
-                given: length,
-                least: PacketHeader::LENGTH,
-                most: bytes.len(),
-            };
+            let fault = Fault::Length { given: length, least: PacketHeader::LENGTH, most: bytes.len() };
             return Err(DecodeError::new(LENGTH_AT, "packet length", fault));
         }
         let router_id = RouterId(r.u32("Router ID")?);
@@ -93,31 +82,13 @@ impl Packet {
             unsummed.put_bytes(covered);
             unsummed.patch_u16(CHECKSUM_AT, 0);
             let computed = pseudo_header_checksum(src, dst, IP_PROTOCOL, unsummed.as_slice());
-            return Err(DecodeError::new(
-                CHECKSUM_AT,
-                "checksum",
-                Fault::Checksum {
-                    found: checksum,
-                    computed,
-                },
-            ));
+            return Err(DecodeError::new(CHECKSUM_AT, "checksum", Fault::Checksum { found: checksum, computed }));
         }
         if router_id == RouterId(0) {
-            return Err(DecodeError::new(
-                4,
-                "Router ID",
-                Fault::Value {
-                    value: 0,
-                    expected: "a router",
-                },
-            ));
+            return Err(DecodeError::new(4, "Router ID", Fault::Value { value: 0, expected: "a router" }));
         }
         let packet = Packet {
-            header: PacketHeader {
-                router_id,
-                area_id,
-                instance_id,
-            },
+            header: PacketHeader { router_id, area_id, instance_id },
             body: PacketBody::decode(packet_type, &mut body)?,
         };
         body.finish("packet body")?;
@@ -141,16 +112,9 @@ impl Packet {
         w.put_u8(self.header.instance_id);
         w.put_u8(0);
         self.body.encode(&mut w);
-        debug_assert!(
-            w.len() <= usize::from(u16::MAX),
-            "a packet of {} bytes",
-            w.len()
-        );
+        debug_assert!(w.len() <= usize::from(u16::MAX), "a packet of {} bytes", w.len());
         w.patch_u16(LENGTH_AT, u16::try_from(w.len()).unwrap_or(u16::MAX));
-        w.patch_u16(
-            CHECKSUM_AT,
-            pseudo_header_checksum(src, dst, IP_PROTOCOL, w.as_slice()),
-        );
+        w.patch_u16(CHECKSUM_AT, pseudo_header_checksum(src, dst, IP_PROTOCOL, w.as_slice()));
         w.into_vec()
     }
 }
@@ -223,16 +187,8 @@ mod tests {
 
     fn hello(options: Options) -> Packet {
         Packet {
-            header: PacketHeader {
-                router_id: RouterId(0xc000_0201),
-                area_id: AreaId(1),
-                instance_id: 7,
-            },
-            body: PacketBody::Hello(Hello {
-                priority: 1,
-                options,
-                ..Hello::default()
-            }),
+            header: PacketHeader { router_id: RouterId(0xc000_0201), area_id: AreaId(1), instance_id: 7 },
+            body: PacketBody::Hello(Hello { priority: 1, options, ..Hello::default() }),
         }
     }
 
@@ -269,14 +225,8 @@ mod tests {
             bytes[at..at + value.len()].copy_from_slice(value);
             bytes
         };
-        assert_eq!(
-            fault(with(0, &[2])),
-            "version at byte 0: 2 where 3 is expected"
-        );
-        assert_eq!(
-            fault(with(1, &[6])),
-            "packet type at byte 1: 6 where 1 to 5 is expected"
-        );
+        assert_eq!(fault(with(0, &[2])), "version at byte 0: 2 where 3 is expected");
+        assert_eq!(fault(with(1, &[6])), "packet type at byte 1: 6 where 1 to 5 is expected");
         assert_eq!(
             fault(with(2, &[0, 15])),
             "packet length at byte 2: a length of 15 where 16 to 36 bytes are possible"
@@ -285,14 +235,8 @@ mod tests {
             fault(with(2, &[0, 37])),
             "packet length at byte 2: a length of 37 where 16 to 36 bytes are possible"
         );
-        assert_eq!(
-            fault(summed(with(4, &[0; 4]))),
-            "Router ID at byte 4: 0 where a router is expected"
-        );
-        assert_eq!(
-            fault(summed(with(2, &[0, 35]))),
-            "Backup Designated Router ID at byte 32: 4 bytes needed, 3 left"
-        );
+        assert_eq!(fault(summed(with(4, &[0; 4]))), "Router ID at byte 4: 0 where a router is expected");
+        assert_eq!(fault(summed(with(2, &[0, 35]))), "Backup Designated Router ID at byte 32: 4 bytes needed, 3 left");
     }
 
     #[test]
@@ -301,10 +245,7 @@ mod tests {
         for at in 4..good.len() {
             let mut bytes = good.clone();
             bytes[at] ^= 0x20;
-            assert!(
-                fault(bytes).starts_with("checksum at byte 12: "),
-                "byte {at}"
-            );
+            assert!(fault(bytes).starts_with("checksum at byte 12: "), "byte {at}");
         }
         Packet::decode(DST, SRC, &good).unwrap();
         Packet::decode(SRC, crate::consts::ALL_D_ROUTERS, &good).unwrap_err();

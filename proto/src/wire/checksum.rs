@@ -9,9 +9,7 @@ const FLETCHER_BLOCK: usize = 4096;
 /// The two Fletcher sums, modulo 255.
 fn fletcher_sums(bytes: &[u8]) -> (u32, u32) {
     bytes.chunks(FLETCHER_BLOCK).fold((0, 0), |sums, block| {
-        let (c0, c1) = block.iter().fold(sums, |(c0, c1), &byte| {
-            (c0 + u32::from(byte), c1 + c0 + u32::from(byte))
-        });
+        let (c0, c1) = block.iter().fold(sums, |(c0, c1), &byte| (c0 + u32::from(byte), c1 + c0 + u32::from(byte)));
         (c0 % 255, c1 % 255)
     })
 }
@@ -47,22 +45,14 @@ pub fn fletcher_valid(bytes_without_age: &[u8]) -> bool {
 ///
 /// With the checksum field zero this is the value to store there; with the checksum in place it is 0 if it is right.
 /// A payload of odd length is padded with a zero byte.
-pub fn pseudo_header_checksum(
-    src: Ipv6Addr,
-    dst: Ipv6Addr,
-    next_header: u8,
-    payload: &[u8],
-) -> u16 {
+pub fn pseudo_header_checksum(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, payload: &[u8]) -> u16 {
     let address = |a: Ipv6Addr| a.segments().into_iter().map(u64::from).sum::<u64>();
     let (words, odd) = payload.as_chunks::<2>();
     let sum = address(src)
         + address(dst)
         + payload.len() as u64
         + u64::from(next_header)
-        + words
-            .iter()
-            .map(|&word| u64::from(u16::from_be_bytes(word)))
-            .sum::<u64>()
+        + words.iter().map(|&word| u64::from(u16::from_be_bytes(word))).sum::<u64>()
         + odd.iter().map(|&byte| u64::from(byte) << 8).sum::<u64>();
     !fold(sum)
 }
@@ -100,18 +90,11 @@ mod tests {
                     (seed >> 24) as u8
                 })
                 .collect();
-            for at in [0, length / 2, length - 2]
-                .into_iter()
-                .filter(|at| at + 2 <= length)
-            {
+            for at in [0, length / 2, length - 2].into_iter().filter(|at| at + 2 <= length) {
                 let checksum = fletcher(&bytes, at);
                 bytes[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
                 assert_ne!(checksum, 0);
-                assert_eq!(
-                    slow_sums(&bytes),
-                    (0, 0),
-                    "length {length}, checksum at {at}"
-                );
+                assert_eq!(slow_sums(&bytes), (0, 0), "length {length}, checksum at {at}");
                 assert!(fletcher_valid(&bytes));
                 bytes[0] ^= 0x10;
                 assert!(!fletcher_valid(&bytes));
@@ -131,12 +114,7 @@ mod tests {
         let payload = hex("0001 f203");
         let sum: u32 = 0xfe80 + 1 + 0xff02 + 5 + 4 + 0x59 + 1 + 0xf203;
         let folded = (sum & 0xffff) + (sum >> 16);
-        let checksum = pseudo_header_checksum(
-            "fe80::1".parse().unwrap(),
-            "ff02::5".parse().unwrap(),
-            89,
-            &payload,
-        );
+        let checksum = pseudo_header_checksum("fe80::1".parse().unwrap(), "ff02::5".parse().unwrap(), 89, &payload);
         assert_eq!(u32::from(checksum), !folded & 0xffff);
     }
 

@@ -88,11 +88,7 @@ pub struct DecodeError {
 impl DecodeError {
     /// An error about the field that starts at `offset`.
     pub const fn new(offset: usize, field: &'static str, fault: Fault) -> Self {
-        DecodeError {
-            offset,
-            field,
-            fault,
-        }
+        DecodeError { offset, field, fault }
     }
 }
 
@@ -106,10 +102,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`.
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Reader {
-            left: bytes,
-            offset: 0,
-        }
+        Reader { left: bytes, offset: 0 }
     }
 
     /// How many bytes are left.
@@ -140,13 +133,7 @@ impl<'a> Reader<'a> {
     /// The next `n` bytes.
     pub fn bytes(&mut self, n: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
         let Some((head, tail)) = self.left.split_at_checked(n) else {
-            return Err(self.error(
-                field,
-                Fault::Short {
-                    needed: n,
-                    left: self.left.len(),
-                },
-            ));
+            return Err(self.error(field, Fault::Short { needed: n, left: self.left.len() }));
         };
         self.left = tail;
         self.offset += n;
@@ -156,13 +143,7 @@ impl<'a> Reader<'a> {
     /// The next `N` bytes.
     pub fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let Some((head, tail)) = self.left.split_first_chunk::<N>() else {
-            return Err(self.error(
-                field,
-                Fault::Short {
-                    needed: N,
-                    left: self.left.len(),
-                },
-            ));
+            return Err(self.error(field, Fault::Short { needed: N, left: self.left.len() }));
         };
         self.left = tail;
         self.offset += N;
@@ -187,8 +168,7 @@ impl<'a> Reader<'a> {
 
     /// Three bytes in network order.
     pub fn u24(&mut self, field: &'static str) -> Result<u32, DecodeError> {
-        self.array(field)
-            .map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
+        self.array(field).map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
     }
 
     /// Four bytes in network order.
@@ -209,12 +189,7 @@ impl<'a> Reader<'a> {
     /// Checks a count against the bytes that are left, each element taking at least `size` (above 0) of them.
     ///
     /// `at` is where the count stands and its name. The result is safe to allocate by.
-    pub fn count(
-        &self,
-        given: u32,
-        size: usize,
-        at: (usize, &'static str),
-    ) -> Result<usize, DecodeError> {
+    pub fn count(&self, given: u32, size: usize, at: (usize, &'static str)) -> Result<usize, DecodeError> {
         let fit = self.left.len().checked_div(size).unwrap_or(0);
         match usize::try_from(given) {
             Ok(count) if count <= fit => Ok(count),
@@ -224,11 +199,7 @@ impl<'a> Reader<'a> {
 
     /// Succeeds if nothing is left; `field` names the whole.
     pub fn finish(&self, field: &'static str) -> Result<(), DecodeError> {
-        if self.left.is_empty() {
-            Ok(())
-        } else {
-            Err(self.error(field, Fault::Trailing(self.left.len())))
-        }
+        if self.left.is_empty() { Ok(()) } else { Err(self.error(field, Fault::Trailing(self.left.len()))) }
     }
 }
 
@@ -259,16 +230,10 @@ mod tests {
         let mut r = Reader::new(&bytes);
         r.bytes(26, "head").unwrap();
         let error = r.u16("RouterDeadInterval").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "RouterDeadInterval at byte 26: 2 bytes needed, 1 left"
-        );
+        assert_eq!(error.to_string(), "RouterDeadInterval at byte 26: 2 bytes needed, 1 left");
         assert_eq!(error.fault.label(), "short");
         assert_eq!(r.remaining(), 1, "a failed read does not move");
-        assert_eq!(
-            r.finish("packet").unwrap_err().to_string(),
-            "packet at byte 26: 1 bytes left over"
-        );
+        assert_eq!(r.finish("packet").unwrap_err().to_string(), "packet at byte 26: 1 bytes left over");
     }
 
     #[test]
@@ -276,9 +241,7 @@ mod tests {
         let r = Reader::new(&[0; 39]);
         assert_eq!(r.count(1, 20, (0, "# LSAs")), Ok(1));
         assert_eq!(
-            r.count(u32::MAX, 20, (0, "# LSAs"))
-                .unwrap_err()
-                .to_string(),
+            r.count(u32::MAX, 20, (0, "# LSAs")).unwrap_err().to_string(),
             "# LSAs at byte 0: 4294967295 elements announced, room for 1"
         );
     }

@@ -16,9 +16,7 @@ impl Writer {
 
     /// An empty buffer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Writer {
-            bytes: Vec::with_capacity(capacity),
-        }
+        Writer { bytes: Vec::with_capacity(capacity) }
     }
 
     /// How many bytes have been written.
@@ -89,11 +87,7 @@ impl Writer {
 
     /// Overwrites the two bytes at `at`, which have been written before.
     pub fn patch_u16(&mut self, at: usize, value: u16) {
-        match self
-            .bytes
-            .get_mut(at..)
-            .and_then(|tail| tail.first_chunk_mut::<2>())
-        {
+        match self.bytes.get_mut(at..).and_then(|tail| tail.first_chunk_mut::<2>()) {
             Some(slot) => *slot = value.to_be_bytes(),
             None => debug_assert!(false, "patch of byte {at} in {} bytes", self.bytes.len()),
         }
@@ -117,15 +111,7 @@ mod tests {
         w.put_ipv6(Ipv6Addr::LOCALHOST);
         w.patch_u16(1, 0x0a0b);
         assert_eq!(w.len(), 36);
-        assert_eq!(
-            w.as_slice()[..12],
-            [1, 0x0a, 0x0b, 4, 5, 6, 0xff, 0xff, 0xff, 0, 0, 0]
-        );
-        assert_eq!(
-            w.into_vec()[12..],
-            [
-                0, 0, 0, 7, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1
-            ]
-        );
+        assert_eq!(w.as_slice()[..12], [1, 0x0a, 0x0b, 4, 5, 6, 0xff, 0xff, 0xff, 0, 0, 0]);
+        assert_eq!(w.into_vec()[12..], [0, 0, 0, 7, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 }
