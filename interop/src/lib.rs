@@ -1,0 +1,17 @@
+//! Labs for the OSPFv3 farm speaker: rootless network namespaces, real peers (FRR, BIRD, and our own daemons), an
+//! independent observer of the kernel's routes, a DNS farm with its clients, and the demo.
+
+pub mod daemons;
+pub mod dns;
+pub mod fib;
+pub mod harness;
+pub mod lab;
+pub mod monitor;
+pub mod netns;
+pub mod nl;
+pub mod peer;
+pub mod process;
+pub mod root;
+pub mod sandbox;
+pub mod topology;
+pub mod wait;

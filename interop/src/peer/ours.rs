@@ -1,0 +1,352 @@
+//! Our own daemons as peers: ospfd-lite as router, server-speaker as a server of the farm. Both speak the same control
+//! protocol, so both are asked in the same way.
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use ipnetwork::Ipv6Network;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{Database, Domain, IfaceSpec, Kind, LsaRow, Neighbor, Peer, Role, RouterSpec, State};
+use crate::{
+    daemons,
+    netns::Netns,
+    process::{Place, Proc, output},
+    wait::{Probe, wait_for},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One of our daemons: its binary, configuration, state and control socket.
+#[derive(Debug)]
+pub struct Daemon {
+    netns: Netns,
+    name: String,
+    binary: PathBuf,
+    directory: PathBuf,
+    arguments: Vec<String>,
+    process: Option<Proc>,
+}
+
+impl Daemon {
+    /// Prepares `program` with its files in `directory`.
+    pub fn new(program: &str, netns: &Netns, name: &str, directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        Ok(Self {
+            netns: netns.clone(),
+            name: name.into(),
+            binary: daemons::find(program)?,
+            directory: directory.into(),
+            arguments: vec![],
+            process: None,
+        })
+    }
+
+    /// More arguments for `run`.
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    fn program(&self) -> &str {
+        self.binary.file_name().and_then(|name| name.to_str()).unwrap_or("daemon")
+    }
+
+    fn control(&self) -> PathBuf {
+        self.directory.join("control.sock")
+    }
+
+    /// Starts it with this configuration and returns when it answers `show neighbor`.
+    pub fn start(&mut self, configuration: &str) -> Result<()> {
+        let file = self.directory.join("config.toml");
+        fs::write(&file, configuration)?;
+        let mut command = Command::new(&self.binary);
+        command.arg("run").arg("--config").arg(&file).arg("--control").arg(self.control());
+        command.arg("--state-dir").arg(self.directory.join("state")).args(&self.arguments);
+        fs::create_dir_all(self.directory.join("state"))?;
+        let logs = self.directory.parent().unwrap_or(&self.directory).join("logs");
+        let place = Place { netns: &self.netns, root: None, logs: &logs };
+        let mut process = Proc::start(&format!("{}-{}", self.name, self.program()), place, &mut command)?;
+        wait_for(&format!("{} to answer", self.name), PATIENCE, || {
+            process.ensure_running()?;
+            self.command(&["show", "neighbor", "--json"]).map(Probe::Ready)
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Runs a control command and returns what it prints.
+    pub fn command(&self, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.binary);
+        command.args(words).arg("--control").arg(self.control());
+        output(&self.netns, None, &mut command)
+    }
+
+    /// Runs `show SUBJECT --json`.
+    pub fn show(&self, subject: &str) -> Result<Value> {
+        let text = self.command(&["show", subject, "--json"])?;
+        serde_json::from_str(&text).with_context(|| format!("{}: reading show {subject}: {text:.200}", self.name))
+    }
+
+    /// SIGTERM, and its end.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let status = process.terminate(PATIENCE)?;
+        if !status.success() {
+            bail!("{} left with {status} after SIGTERM; the end of its log:\n{}", self.name, process.tail(30));
+        }
+        Ok(())
+    }
+
+    /// SIGTERM without waiting.
+    pub fn ask_to_stop(&mut self) -> Result<()> {
+        self.process.as_ref().map_or(Ok(()), |process| process.signal(Signal::SIGTERM))
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), |mut process| process.kill())
+    }
+
+    /// Fails with the end of its log if it runs no longer.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        self.process.as_mut().map_or_else(|| bail!("{} is not running", self.name), Proc::ensure_running)
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Proc::log).unwrap_or_default()
+    }
+
+    fn neighbors(&self) -> Result<Vec<Neighbor>> {
+        let shown = self.show("neighbor")?;
+        rows(&shown, "neighbors")?.iter().map(|row| neighbor(row).with_context(|| format!("reading {row}"))).collect()
+    }
+
+    fn database(&self) -> Result<Database> {
+        let shown = self.show("database")?;
+        let read = |row| lsa(row).with_context(|| format!("reading {row}"));
+        rows(&shown, "lsas")?.iter().map(read).collect::<Result<_>>().map(Database)
+    }
+
+    fn diagnostics(&self, subjects: &[&str]) -> String {
+        let show = |subject: &&str| {
+            let text = self.command(&["show", subject]).unwrap_or_else(|error| format!("{error:#}"));
+            format!("show {subject}\n{text}")
+        };
+        subjects.iter().map(show).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn rows<'a>(shown: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
+    shown.as_array().or_else(|| shown.get(key)?.as_array()).with_context(|| format!("no list in {shown:.200}"))
+}
+
+fn text<'a>(row: &'a Value, key: &str) -> Result<&'a str> {
+    row.get(key).and_then(Value::as_str).with_context(|| format!("no text {key}"))
+}
+
+fn number(row: &Value, key: &str) -> Result<u32> {
+    let value = row.get(key).with_context(|| format!("no {key}"))?;
+    if let Some(text) = value.as_str() {
+        if let Ok(address) = text.parse::<std::net::Ipv4Addr>() {
+            return Ok(address.into());
+        }
+        return u32::from_str_radix(text.trim_start_matches("0x"), 16).with_context(|| format!("{key} is {text}"));
+    }
+    value.as_u64().and_then(|n| u32::try_from(n).ok()).with_context(|| format!("{key} is {value}"))
+}
+
+fn neighbor(row: &Value) -> Result<Neighbor> {
+    let state = text(row, "state")?;
+    Ok(Neighbor {
+        router_id: text(row, "router_id")?.parse()?,
+        state: State::parse(state).with_context(|| format!("unknown state {state}"))?,
+        role: row.get("role").and_then(Value::as_str).and_then(Role::parse),
+        iface: text(row, "interface")?.into(),
+    })
+}
+
+fn lsa(row: &Value) -> Result<LsaRow> {
+    let scope = text(row, "scope")?;
+    let domain = match scope {
+        "link" => Domain::Link(text(row, "interface")?.into()),
+        "area" => Domain::Area(text(row, "area")?.parse()?),
+        "as" => Domain::As,
+        other => bail!("unknown scope {other}"),
+    };
+    Ok(LsaRow {
+        domain,
+        ls_type: u16::try_from(number(row, "ls_type")?)?,
+        id: number(row, "link_state_id")?,
+        router: text(row, "advertising_router")?.parse()?,
+        sequence: number(row, "sequence")?,
+        checksum: u16::try_from(number(row, "checksum")?)?,
+        length: Some(u16::try_from(number(row, "length")?)?),
+    })
+}
+
+/// The `[[interface]]` tables that both daemons read.
+pub fn interface_tables(interfaces: &[IfaceSpec]) -> Result<String> {
+    let mut out = String::new();
+    for iface in interfaces {
+        let kind = match iface.kind {
+            Kind::Broadcast => "broadcast",
+            Kind::PointToPoint => "point-to-point",
+        };
+        writeln!(
+            out,
+            "\n[[interface]]\nname = {:?}\narea = \"0.0.0.0\"\ntype = {kind:?}\ncost = {}",
+            iface.name, iface.cost
+        )?;
+        writeln!(out, "priority = {}\nhello-interval = {}", iface.priority, iface.hello)?;
+        writeln!(out, "dead-interval = {}\nretransmit-interval = {}", iface.dead, iface.retransmit)?;
+        if iface.passive {
+            writeln!(out, "passive = true")?;
+        }
+    }
+    Ok(out)
+}
+
+/// ospfd-lite as a router.
+#[derive(Debug)]
+pub struct Lite {
+    spec: RouterSpec,
+    daemon: Daemon,
+}
+
+impl Lite {
+    /// Prepares it.
+    pub fn new(netns: &Netns, spec: RouterSpec, directory: PathBuf) -> Result<Self> {
+        let daemon = Daemon::new("ospfd-lite", netns, &spec.name, &directory)?;
+        Ok(Self { spec, daemon })
+    }
+
+    fn configuration(&self) -> Result<String> {
+        if !self.spec.prefixes.is_empty() {
+            bail!("{}: ospfd-lite originates the prefixes of its interfaces only", self.spec.name);
+        }
+        Ok(format!("router-id = \"{}\"\n{}", self.spec.router_id, interface_tables(&self.spec.interfaces)?))
+    }
+}
+
+impl Peer for Lite {
+    fn spec(&self) -> &RouterSpec {
+        &self.spec
+    }
+
+    fn netns(&self) -> &Netns {
+        &self.daemon.netns
+    }
+
+    fn version(&self) -> String {
+        concat!("ospfd-lite ", env!("CARGO_PKG_VERSION")).into()
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let configuration = self.configuration()?;
+        self.daemon.start(&configuration)
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.daemon.stop()
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.daemon.kill()
+    }
+
+    fn neighbors(&mut self) -> Result<Vec<Neighbor>> {
+        self.daemon.neighbors()
+    }
+
+    fn database(&mut self) -> Result<Database> {
+        self.daemon.database()
+    }
+
+    fn set_metric(&mut self, prefix: Ipv6Network, _metric: u16) -> Result<()> {
+        bail!("{}: ospfd-lite does not originate {prefix}", self.spec.name)
+    }
+
+    fn diagnostics(&mut self) -> String {
+        self.daemon.diagnostics(&["neighbor", "interface", "database", "route"])
+    }
+}
+
+/// server-speaker beside a service.
+#[derive(Debug)]
+pub struct Speaker {
+    spec: RouterSpec,
+    services: String,
+    daemon: Daemon,
+}
+
+impl Speaker {
+    /// Prepares it; `services` are the `[[service]]` tables as they stand in the file.
+    pub fn new(netns: &Netns, spec: RouterSpec, services: &str, directory: &Path) -> Result<Self> {
+        let daemon = Daemon::new("server-speaker", netns, &spec.name, directory)?;
+        Ok(Self { spec, services: services.into(), daemon })
+    }
+
+    /// More arguments for `run`.
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.daemon = self.daemon.with_arguments(arguments);
+        self
+    }
+
+    /// The daemon, for commands that other peers do not have.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+}
+
+impl Peer for Speaker {
+    fn spec(&self) -> &RouterSpec {
+        &self.spec
+    }
+
+    fn netns(&self) -> &Netns {
+        &self.daemon.netns
+    }
+
+    fn version(&self) -> String {
+        concat!("server-speaker ", env!("CARGO_PKG_VERSION")).into()
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let interfaces = interface_tables(&self.spec.interfaces)?;
+        let configuration = format!("router-id = \"{}\"\n{interfaces}\n{}", self.spec.router_id, self.services);
+        self.daemon.start(&configuration)
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.daemon.stop()
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.daemon.kill()
+    }
+
+    fn neighbors(&mut self) -> Result<Vec<Neighbor>> {
+        self.daemon.neighbors()
+    }
+
+    fn database(&mut self) -> Result<Database> {
+        self.daemon.database()
+    }
+
+    fn set_metric(&mut self, prefix: Ipv6Network, _metric: u16) -> Result<()> {
+        bail!("{}: the law of server-speaker sets the metric of {prefix}", self.spec.name)
+    }
+
+    fn diagnostics(&mut self) -> String {
+        self.daemon.diagnostics(&["service", "neighbor", "database"])
+    }
+}

@@ -1,0 +1,241 @@
+//! The labs with other people's routers only: that the machinery sees what there is to see, before our own daemons are
+//! judged by it.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddrV6},
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use interop::{
+    daemons,
+    dns::client::{Arrivals, Generator, Load, TIMEOUT},
+    fib::Fib,
+    harness::{self, Needs},
+    lab::{Lab, PeerId},
+    lab_tests,
+    monitor::Monitor,
+    netns::Netns,
+    peer::{IfaceSpec, Kind, Role, RouterSpec, State, Version, wait_full},
+    process::{Place, Proc},
+    topology::{Farm, PointToPoint, Segment, link_local, net},
+    wait::{Probe, wait_for},
+};
+
+const ONE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const TWO: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const PATIENCE: Duration = Duration::from_secs(60);
+const SERVICE: &str = "2001:db8:53::53/128";
+
+fn main() -> ExitCode {
+    let mut tests = lab_tests![
+        frr_and_bird_become_full_on_a_broadcast_link_and_agree,
+        frr_and_bird_become_full_on_a_point_to_point_link_and_agree,
+        frr_shares_an_address_over_three_bird_servers,
+        bird_shares_an_address_over_three_frr_servers,
+        an_unplugged_server_is_forgotten_after_the_dead_interval,
+        a_farm_of_responders_answers_its_capacity_and_no_more,
+        a_route_change_is_seen_by_the_monitor_as_by_a_dump,
+    ];
+    // The same once more as an ordinary user has it.
+    tests.push(
+        harness::LabTest::new(
+            "frr_and_bird_agree_without_root",
+            frr_and_bird_become_full_on_a_broadcast_link_and_agree,
+        )
+        .rootless(),
+    );
+    harness::main(Needs::Peers, &tests)
+}
+
+/// Waits until both routers of a link hold the same database, which is not empty.
+fn same_database(lab: &mut Lab, a: PeerId, b: PeerId, iface: &str) -> Result<()> {
+    wait_for("the same database in both", PATIENCE, || {
+        let (first, second) = (lab.peer(a)?.database()?.on_link(iface), lab.peer(b)?.database()?.on_link(iface));
+        let differences = first.differences(&second);
+        let plausible = first.0.iter().any(|row| row.ls_type == 0x2001) && first.0.iter().any(|row| row.ls_type == 8);
+        Ok(Probe::when(plausible && differences.is_empty(), (), format!("{differences:?} in {} LSAs", first.0.len())))
+    })
+}
+
+fn frr_and_bird_become_full_on_a_broadcast_link_and_agree(lab: &mut Lab) -> Result<()> {
+    let link = Segment::build(&["frr", "bird"])?;
+    let [a, b] = link.nodes.as_slice() else { anyhow::bail!("two nodes") };
+    let iface = |priority| IfaceSpec::fast("eth0", Kind::Broadcast).with_priority(priority);
+    let frr = RouterSpec::new("frr", ONE, iface(9)).with_prefix(net("2001:db8:a::1/128")?, 7);
+    let bird = RouterSpec::new("bird", TWO, iface(1)).with_prefix(net("2001:db8:b::1/128")?, 5);
+    let frr = lab.start(&Version::Frr(None), a, frr)?;
+    let bird = lab.start(&Version::Bird(None), b, bird)?;
+    wait_full(lab.peer(frr)?, &[TWO], PATIENCE)?;
+    wait_full(lab.peer(bird)?, &[ONE], PATIENCE)?;
+    same_database(lab, frr, bird, "eth0")?;
+    // Whoever came first is DR; each must see the other in one of the two roles, and not the same.
+    let roles: Vec<_> =
+        [frr, bird].map(|id| lab.peer(id).and_then(|peer| peer.neighbors())).into_iter().collect::<Result<Vec<_>>>()?;
+    let roles: BTreeSet<_> = roles.iter().flatten().filter_map(|neighbor| neighbor.role).collect();
+    ensure!(roles == BTreeSet::from([Role::Dr, Role::Backup]), "roles {roles:?}");
+    // Each has the other's prefix in its kernel.
+    for (netns, prefix, gateway) in [(a, "2001:db8:b::1/128", link_local(2)), (b, "2001:db8:a::1/128", link_local(1))] {
+        wait_gateways(netns, prefix, &[gateway])?;
+    }
+    Ok(())
+}
+
+fn frr_and_bird_become_full_on_a_point_to_point_link_and_agree(lab: &mut Lab) -> Result<()> {
+    let pair = PointToPoint::build("frr", "bird")?;
+    let iface = || IfaceSpec::fast("eth0", Kind::PointToPoint);
+    let frr = lab.start(&Version::Frr(None), &pair.a, RouterSpec::new("frr", ONE, iface()))?;
+    let bird = RouterSpec::new("bird", TWO, iface()).with_prefix(net("2001:db8:b::1/128")?, 5);
+    let bird = lab.start(&Version::Bird(None), &pair.b, bird)?;
+    wait_full(lab.peer(frr)?, &[TWO], PATIENCE)?;
+    wait_full(lab.peer(bird)?, &[ONE], PATIENCE)?;
+    same_database(lab, frr, bird, "eth0")?;
+    let network_lsas = lab.peer(bird)?.database()?.0.iter().filter(|row| row.ls_type == 0x2002).count();
+    ensure!(network_lsas == 0, "{network_lsas} Network-LSAs on a point-to-point link");
+    wait_gateways(&pair.a, "2001:db8:b::1/128", &[link_local(2)])
+}
+
+fn wait_gateways(netns: &Netns, prefix: &str, wanted: &[Ipv6Addr]) -> Result<()> {
+    let (prefix, wanted) = (net(prefix)?, wanted.iter().copied().collect::<BTreeSet<_>>());
+    wait_for(&format!("{prefix} over {wanted:?} in {}", netns.name()), PATIENCE, || {
+        let gateways = Fib::read(netns)?.gateways(prefix);
+        Ok(Probe::when(gateways == wanted, (), format!("{gateways:?}")))
+    })
+}
+
+/// A router and three servers that advertise one address at cost 10.
+fn shared_farm(lab: &mut Lab, router: &Version, server: &Version) -> Result<(Farm, PeerId, Vec<PeerId>)> {
+    let farm = Farm::build(3)?;
+    farm.all().iter().for_each(|netns| lab.watch(netns));
+    let spec = RouterSpec::new("router", ONE, IfaceSpec::fast(Farm::FARM_SIDE, Kind::Broadcast))
+        .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE));
+    let router = lab.start(router, &farm.router, spec)?;
+    let mut servers = vec![];
+    for (place, node) in (11u8..).zip(&farm.servers) {
+        let iface = IfaceSpec::fast("eth0", Kind::Broadcast).with_priority(0);
+        let spec =
+            RouterSpec::new(node.netns.name(), Ipv4Addr::new(192, 0, 2, place), iface).with_prefix(net(SERVICE)?, 10);
+        servers.push(lab.start(server, &node.netns, spec)?);
+    }
+    let ids: Vec<_> = (11..=13).map(|last| Ipv4Addr::new(192, 0, 2, last)).collect();
+    wait_full(lab.peer(router)?, &ids, PATIENCE)?;
+    Ok((farm, router, servers))
+}
+
+fn share_an_address(lab: &mut Lab, router: &Version, server: &Version) -> Result<()> {
+    let (farm, _, servers) = shared_farm(lab, router, server)?;
+    let all: Vec<_> = farm.servers.iter().map(|server| server.address).collect();
+    wait_gateways(&farm.router, SERVICE, &all)?;
+    // The last one leaves the class and comes back.
+    let [_, _, last] = servers.as_slice() else { anyhow::bail!("three servers") };
+    lab.peer(*last)?.set_metric(net(SERVICE)?, 20)?;
+    wait_gateways(&farm.router, SERVICE, all.get(..2).unwrap_or_default())?;
+    lab.peer(*last)?.set_metric(net(SERVICE)?, 10)?;
+    wait_gateways(&farm.router, SERVICE, &all)
+}
+
+fn frr_shares_an_address_over_three_bird_servers(lab: &mut Lab) -> Result<()> {
+    share_an_address(lab, &Version::Frr(None), &Version::Bird(None))
+}
+
+fn bird_shares_an_address_over_three_frr_servers(lab: &mut Lab) -> Result<()> {
+    share_an_address(lab, &Version::Bird(None), &Version::Frr(None))
+}
+
+fn an_unplugged_server_is_forgotten_after_the_dead_interval(lab: &mut Lab) -> Result<()> {
+    let (farm, router, _) = shared_farm(lab, &Version::Frr(None), &Version::Bird(None))?;
+    let all: Vec<_> = farm.servers.iter().map(|server| server.address).collect();
+    wait_gateways(&farm.router, SERVICE, &all)?;
+    let monitor = Monitor::start(&farm.router)?;
+    let [gone, rest @ ..] = farm.servers.as_slice() else { anyhow::bail!("three servers") };
+    let cut = Instant::now();
+    gone.port.unplug()?;
+    let wanted = rest.iter().map(|server| server.address).collect();
+    let at = monitor.wait_gateways(net(SERVICE)?, &wanted, cut, Duration::from_secs(20))?;
+    // The last hello came up to 1 s before the cut; the dead interval is 4 s.
+    let after = at - cut;
+    ensure!((2.5..6.0).contains(&after.as_secs_f64()), "gone after {after:?} where 3 to 4 s were expected");
+    let neighbors = lab.peer(router)?.neighbors()?;
+    ensure!(neighbors.iter().filter(|n| n.state == State::Full).count() == 2, "{neighbors:?}");
+    gone.port.plug()?;
+    wait_gateways(&farm.router, SERVICE, &all)
+}
+
+/// Static routes, no routing protocol: the measuring instruments against each other.
+fn a_farm_of_responders_answers_its_capacity_and_no_more(lab: &mut Lab) -> Result<()> {
+    let farm = Farm::build(3)?;
+    let address = net(SERVICE)?;
+    let gateways: Vec<_> = farm.servers.iter().map(|server| server.address).collect();
+    farm.router.rtnl()?.add_route(address, Farm::FARM_SIDE, &gateways)?;
+    let mut responders = vec![];
+    for server in &farm.servers {
+        server.netns.rtnl()?.add_address("lo", address)?;
+        let mut command = Command::new(daemons::find("lab")?);
+        // 200 queries per second each: 600 in all.
+        command.args(["dns-responder", "--bind", "[2001:db8:53::53]:53", "--service-time-us", "5000"]);
+        command.args(["--rcvbuf", "16384", "--name", server.netns.name()]);
+        let place = Place { netns: &server.netns, root: None, logs: &lab.logs() };
+        responders.push(Proc::start(&format!("{}-dns", server.netns.name()), place, &mut command)?);
+    }
+    for responder in &mut responders {
+        wait_for("the responder", PATIENCE, || {
+            responder.ensure_running()?;
+            Ok(Probe::when(responder.log().contains("serving"), (), responder.log()))
+        })?;
+    }
+    let target = SocketAddrV6::new(address.ip(), 53, 0, 0);
+    let load = Load { target, flows: 512, rate: 300.0, arrivals: Arrivals::Poisson(7) };
+    let clients = Generator::start(&farm.client, load)?;
+    let measure = |seconds: u64| {
+        let from = Instant::now() + TIMEOUT;
+        let to = from + Duration::from_secs(seconds);
+        // Every query of the period must have had its time.
+        wait_for("the period to end", Duration::from_secs(seconds + 5), || {
+            Ok(Probe::when(Instant::now() > to + TIMEOUT + Duration::from_millis(100), (), "not over"))
+        })?;
+        clients.summary(from, to)
+    };
+    let half = measure(6)?;
+    println!("half load: {half:?}");
+    ensure!(half.loss() < 0.01, "lost at half load: {half:?}");
+    for server in &farm.servers {
+        let share = half.share(server.netns.name());
+        ensure!((0.26..0.41).contains(&share), "{} has a share of {share:.3}: {half:?}", server.netns.name());
+    }
+    clients.set_rate(1200.0);
+    let over = measure(6)?;
+    println!("double load: {over:?}");
+    let goodput = over.answered() as f64 / 6.0;
+    ensure!((0.98 * 600.0..1.01 * 600.0).contains(&goodput), "goodput {goodput:.0} of 600: {over:?}");
+    // One server slows down to a third: 200 + 200 + 67.
+    let [first, ..] = responders.as_mut_slice() else { anyhow::bail!("three responders") };
+    first.tell("service-time-us 15000")?;
+    let slow = measure(6)?;
+    println!("one slow: {slow:?}");
+    let goodput = slow.answered() as f64 / 6.0;
+    ensure!((0.97 * 467.0..1.02 * 467.0).contains(&goodput), "goodput {goodput:.0} of 467: {slow:?}");
+    let (_, strange) = clients.oddities();
+    ensure!(strange == 0, "{strange} datagrams that answered nothing");
+    Ok(())
+}
+
+fn a_route_change_is_seen_by_the_monitor_as_by_a_dump(lab: &mut Lab) -> Result<()> {
+    let (farm, _, servers) = shared_farm(lab, &Version::Frr(None), &Version::Bird(None))?;
+    let monitor = Monitor::start(&farm.router)?;
+    let all: BTreeSet<_> = farm.servers.iter().map(|server| server.address).collect();
+    let service = net(SERVICE)?;
+    monitor.wait_gateways(service, &all, Instant::now(), PATIENCE)?;
+    for (round, server) in servers.iter().cycle().take(9).enumerate() {
+        let metric = if round % 2 == 0 { 10 } else { 15 };
+        lab.peer(*server)?.set_metric(service, metric)?;
+        // MinLSArrival: changes of one server are at least a second apart, and each gets its own wait.
+        wait_for("mirror and kernel to agree", PATIENCE, || {
+            let (mirror, kernel) = (monitor.fib(), Fib::read(&farm.router)?);
+            Ok(Probe::when(mirror == kernel, (), format!("mirror\n{mirror}\nkernel\n{kernel}")))
+        })?;
+    }
+    ensure!(monitor.messages() > 0, "no notification came");
+    Ok(())
+}
