@@ -39,5 +39,8 @@ pub const INF_TRANS_DELAY: u16 = 1;
 pub const MAX_OWN_LSA: usize = 1000;
 /// The least MTU of IPv6 (RFC 8200 §5).
 pub const MIN_MTU: u16 = 1280;
+/// How long an adjacency that a neighbor broke off by a 1-Way Hello is still advertised: who restarts is back by then,
+/// and neither our LSAs nor the routes through it need change.
+pub const ADJACENCY_GRACE: Duration = Duration::from_millis(200);
 /// How long acknowledgments may be held back (RFC 2328 §13.5); below our retransmit interval of 1 s.
 pub const DELAYED_ACK: Duration = Duration::from_millis(200);

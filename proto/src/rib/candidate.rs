@@ -25,26 +25,16 @@ struct Candidate<'a> {
 /// anycast. Between areas the one with the larger ID wins, since all paths of a route belong to one area (§16.8; the
 /// choice is that of §16.4.1). If the address of no next hop is known there is no route: a longer path instead could
 /// lead to a router that sends the packet back.
-pub(super) fn best<'k>(
-    listing: impl Iterator<Item = (&'k LsaKey, u16)>,
-    resolver: &mut Resolver<'_>,
-) -> Option<Route> {
+pub(super) fn best<'k>(listing: impl Iterator<Item = (&'k LsaKey, u16)>, resolver: &mut Resolver<'_>) -> Option<Route> {
     let basis = resolver.basis;
-    let candidates: Vec<Candidate<'_>> = listing
-        .filter_map(|(key, metric)| candidate(key, metric, basis))
-        .collect();
+    let candidates: Vec<Candidate<'_>> = listing.filter_map(|(key, metric)| candidate(key, metric, basis)).collect();
     let rank = |candidate: &Candidate<'_>| (candidate.distance, Reverse(candidate.area));
     let first = candidates.iter().map(rank).min()?;
-    let best: Vec<&Candidate<'_>> = candidates
-        .iter()
-        .filter(|candidate| rank(candidate) == first)
-        .collect();
+    let best: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| rank(candidate) == first).collect();
 
     let mut next_hops = BTreeSet::new();
     // A prefix that we originate ourselves needs no next hop, whoever else has it at the same distance.
-    let own = best
-        .iter()
-        .any(|candidate| candidate.vertex.first_hops.is_empty());
+    let own = best.iter().any(|candidate| candidate.vertex.first_hops.is_empty());
     if !own {
         for candidate in &best {
             next_hops.extend(resolver.next_hops(&candidate.vertex.first_hops));
@@ -66,10 +56,7 @@ fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candida
     let Domain::Area(area) = key.domain else {
         return None;
     };
-    let entry = basis
-        .lsdb
-        .get(key)
-        .filter(|entry| !entry.is_max_age(basis.now))?;
+    let entry = basis.lsdb.get(key).filter(|entry| !entry.is_max_age(basis.now))?;
     let LsaBody::IntraAreaPrefix(body) = &entry.lsa().body else {
         return None;
     };
@@ -80,12 +67,7 @@ fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candida
         _ => return None,
     };
     let distance = vertex.distance + u32::from(metric);
-    (distance < LS_INFINITY).then_some(Candidate {
-        distance,
-        area,
-        vertex,
-        originator: key.adv_router,
-    })
+    (distance < LS_INFINITY).then_some(Candidate { distance, area, vertex, originator: key.adv_router })
 }
 
 /// Finds the addresses of first hops, each set of them once.
@@ -96,10 +78,7 @@ pub(super) struct Resolver<'a> {
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(basis: &'a Basis<'a>) -> Self {
-        Resolver {
-            basis,
-            known: BTreeMap::new(),
-        }
+        Resolver { basis, known: BTreeMap::new() }
     }
 
     /// The next hops of `hops`, without those whose address is not known.
@@ -107,16 +86,11 @@ impl<'a> Resolver<'a> {
         if let Some(known) = self.known.get(hops) {
             return known.clone();
         }
-        let Basis {
-            lsdb, heard, now, ..
-        } = *self.basis;
+        let Basis { lsdb, heard, now, .. } = *self.basis;
         let resolve = |hop: &FirstHop| {
             let gateway = neighbor_address(hop, lsdb, heard, now);
             // On the link itself there is no router to hand the packet to.
-            (gateway.is_some() || hop.neighbor.is_none()).then_some(NextHop {
-                iface: hop.iface,
-                gateway,
-            })
+            (gateway.is_some() || hop.neighbor.is_none()).then_some(NextHop { iface: hop.iface, gateway })
         };
         let resolved: BTreeSet<NextHop> = hops.iter().filter_map(resolve).collect();
         self.known.insert(Arc::clone(hops), resolved.clone());

@@ -8,18 +8,11 @@ use crate::rib::{Route, RouteChange};
 /// The changes that turn `old` into `new`, in the order of prefixes.
 pub fn diff(old: &BTreeMap<Prefix, Route>, new: &BTreeMap<Prefix, Route>) -> Vec<RouteChange> {
     let prefixes: BTreeSet<&Prefix> = old.keys().chain(new.keys()).collect();
-    prefixes
-        .into_iter()
-        .filter_map(|prefix| change(*prefix, old.get(prefix), new.get(prefix)))
-        .collect()
+    prefixes.into_iter().filter_map(|prefix| change(*prefix, old.get(prefix), new.get(prefix))).collect()
 }
 
 /// Puts `route` into the table (none: takes the prefix out), and says what changed by that.
-pub(super) fn apply(
-    routes: &mut BTreeMap<Prefix, Route>,
-    prefix: Prefix,
-    route: Option<Route>,
-) -> Option<RouteChange> {
+pub(super) fn apply(routes: &mut BTreeMap<Prefix, Route>, prefix: Prefix, route: Option<Route>) -> Option<RouteChange> {
     let change = change(prefix, routes.get(&prefix), route.as_ref())?;
     match route {
         Some(route) => routes.insert(prefix, route),

@@ -25,12 +25,7 @@ impl Index {
     }
 
     /// Notes that the body under `key` was replaced; the prefixes that either body lists.
-    pub fn replace(
-        &mut self,
-        key: &LsaKey,
-        old: Option<&LsaBody>,
-        new: Option<&LsaBody>,
-    ) -> BTreeSet<Prefix> {
+    pub fn replace(&mut self, key: &LsaKey, old: Option<&LsaBody>, new: Option<&LsaBody>) -> BTreeSet<Prefix> {
         let old = old.map(|body| listed(key, body)).unwrap_or_default();
         let new = new.map(|body| listed(key, body)).unwrap_or_default();
         for prefix in old.keys().filter(|prefix| !new.contains_key(prefix)) {
@@ -42,10 +37,7 @@ impl Index {
             }
         }
         for (prefix, metric) in &new {
-            self.listings
-                .entry(*prefix)
-                .or_default()
-                .insert(*key, *metric);
+            self.listings.entry(*prefix).or_default().insert(*key, *metric);
         }
         old.into_keys().chain(new.into_keys()).collect()
     }
@@ -57,11 +49,7 @@ impl Index {
 
     /// The LSAs that list `prefix`, with the metric in each.
     pub fn listing(&self, prefix: &Prefix) -> impl Iterator<Item = (&LsaKey, u16)> {
-        self.listings
-            .get(prefix)
-            .into_iter()
-            .flatten()
-            .map(|(key, metric)| (key, *metric))
+        self.listings.get(prefix).into_iter().flatten().map(|(key, metric)| (key, *metric))
     }
 
     /// Whether this is the index of `lsdb`.
@@ -85,11 +73,7 @@ fn listed(key: &LsaKey, body: &LsaBody) -> BTreeMap<Prefix, u16> {
     if !refers {
         return prefixes;
     }
-    for listed in body
-        .prefixes
-        .iter()
-        .filter(|listed| !listed.options.contains(PrefixOptions::NU))
-    {
+    for listed in body.prefixes.iter().filter(|listed| !listed.options.contains(PrefixOptions::NU)) {
         let metric = prefixes.entry(listed.prefix).or_insert(listed.metric);
         *metric = listed.metric.min(*metric);
     }

@@ -43,9 +43,7 @@ pub struct Basis<'a> {
 /// Every route that follows from the database, computed from nothing else.
 pub fn all(basis: &Basis<'_>) -> BTreeMap<Prefix, Route> {
     let index = Index::build(basis.lsdb);
-    routes_for(index.prefixes(), &index, basis)
-        .filter_map(|(prefix, route)| Some((prefix, route?)))
-        .collect()
+    routes_for(index.prefixes(), &index, basis).filter_map(|(prefix, route)| Some((prefix, route?))).collect()
 }
 
 /// The route to each of `prefixes`; none where there is no path.
@@ -55,12 +53,7 @@ pub fn routes_for<'a>(
     basis: &Basis<'_>,
 ) -> impl Iterator<Item = (Prefix, Option<Route>)> {
     let mut resolver = candidate::Resolver::new(basis);
-    prefixes.into_iter().map(move |prefix| {
-        (
-            *prefix,
-            candidate::best(index.listing(prefix), &mut resolver),
-        )
-    })
+    prefixes.into_iter().map(move |prefix| (*prefix, candidate::best(index.listing(prefix), &mut resolver)))
 }
 
 /// The routing table of OSPF: the routes that were last computed, and the index that finds what to compute again.
@@ -86,35 +79,19 @@ impl Rib {
     ///
     /// Every change of the database has to pass here, a removal too. For an LSA that only reached MaxAge, give its body
     /// twice.
-    pub fn lsa_changed(
-        &mut self,
-        key: &LsaKey,
-        old: Option<&LsaBody>,
-        new: Option<&LsaBody>,
-    ) -> BTreeSet<Prefix> {
+    pub fn lsa_changed(&mut self, key: &LsaKey, old: Option<&LsaBody>, new: Option<&LsaBody>) -> BTreeSet<Prefix> {
         self.index.replace(key, old, new)
     }
 
     /// Computes the routes to `prefixes` again.
-    pub fn recompute(
-        &mut self,
-        prefixes: &BTreeSet<Prefix>,
-        basis: &Basis<'_>,
-    ) -> Vec<RouteChange> {
+    pub fn recompute(&mut self, prefixes: &BTreeSet<Prefix>, basis: &Basis<'_>) -> Vec<RouteChange> {
         let Rib { routes, index } = self;
-        routes_for(prefixes, index, basis)
-            .filter_map(|(prefix, route)| change::apply(routes, prefix, route))
-            .collect()
+        routes_for(prefixes, index, basis).filter_map(|(prefix, route)| change::apply(routes, prefix, route)).collect()
     }
 
     /// Computes all routes again: a tree or a next hop changed.
     pub fn recompute_all(&mut self, basis: &Basis<'_>) -> Vec<RouteChange> {
-        let prefixes = self
-            .index
-            .prefixes()
-            .chain(self.routes.keys())
-            .copied()
-            .collect();
+        let prefixes = self.index.prefixes().chain(self.routes.keys()).copied().collect();
         self.recompute(&prefixes, basis)
     }
 

@@ -8,9 +8,7 @@ use super::{Basis, Index, NextHop, PathType, Rib, Route, RouteChange, all, diff}
 use crate::consts::{MAX_AGE, MAX_LINK_METRIC};
 use crate::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey, NeighborId, RouterId};
 use crate::lsa::{LsType, LsaPrefix, Prefix, PrefixOptions};
-use crate::spf::sample::{
-    AREA, NOW, Sample, link_local, listed, p2p, router, router_lsa, server, transit,
-};
+use crate::spf::sample::{AREA, NOW, Sample, link_local, listed, p2p, router, router_lsa, server, transit};
 use crate::spf::{Graph, Tree};
 
 const ANYCAST: &str = "2001:db8:53::53/128";
@@ -18,32 +16,20 @@ const ANYCAST: &str = "2001:db8:53::53/128";
 /// Router 1, the DR and root of these tests, and the servers 2, 3 and 4 on one network, each with its Link-LSA.
 fn farm() -> Sample {
     let server_on = |sample: Sample, n: u32| {
-        sample
-            .router(n, server(), &[transit(10 + n, MAX_LINK_METRIC, 1, 5)])
-            .link(5, n, 10 + n)
+        sample.router(n, server(), &[transit(10 + n, MAX_LINK_METRIC, 1, 5)]).link(5, n, 10 + n)
     };
-    let sample = Sample::default()
-        .router(1, router(), &[transit(5, 10, 1, 5)])
-        .network(1, 5, &[1, 2, 3, 4]);
+    let sample = Sample::default().router(1, router(), &[transit(5, 10, 1, 5)]).network(1, 5, &[1, 2, 3, 4]);
     (2..=4).fold(sample, server_on)
 }
 
 /// The next hop to a server of the farm.
 fn to_server(n: u32) -> NextHop {
-    NextHop {
-        iface: IfaceId(5),
-        gateway: Some(link_local(n, 10 + n)),
-    }
+    NextHop { iface: IfaceId(5), gateway: Some(link_local(n, 10 + n)) }
 }
 
 fn key(ls_type: LsType, id: u32, adv_router: u32) -> LsaKey {
     let domain = Domain::Area(AREA);
-    LsaKey {
-        domain,
-        ls_type,
-        link_state_id: LinkStateId(id),
-        adv_router: RouterId(adv_router),
-    }
+    LsaKey { domain, ls_type, link_state_id: LinkStateId(id), adv_router: RouterId(adv_router) }
 }
 
 fn prefix(text: &str) -> Prefix {
@@ -63,20 +49,11 @@ struct Fixture {
 
 impl Fixture {
     fn new(sample: Sample) -> Self {
-        Fixture {
-            trees: BTreeMap::from([(AREA, sample.tree(1))]),
-            sample,
-            heard: BTreeMap::new(),
-        }
+        Fixture { trees: BTreeMap::from([(AREA, sample.tree(1))]), sample, heard: BTreeMap::new() }
     }
 
     fn basis(&self) -> Basis<'_> {
-        Basis {
-            trees: &self.trees,
-            lsdb: &self.sample.lsdb,
-            heard: &self.heard,
-            now: NOW,
-        }
+        Basis { trees: &self.trees, lsdb: &self.sample.lsdb, heard: &self.heard, now: NOW }
     }
 
     fn routes(&self) -> BTreeMap<Prefix, Route> {
@@ -91,9 +68,7 @@ fn anycast(sample: Sample) -> Option<Route> {
 
 #[test]
 fn servers_at_equal_distance_share_the_route_to_one_anycast_prefix() {
-    let sample = (2..=4).fold(farm(), |sample, n| {
-        sample.prefixes(n, 7, &[listed(ANYCAST, 100)])
-    });
+    let sample = (2..=4).fold(farm(), |sample, n| sample.prefixes(n, 7, &[listed(ANYCAST, 100)]));
     let route = anycast(sample).unwrap();
     assert_eq!(
         route,
@@ -109,44 +84,28 @@ fn servers_at_equal_distance_share_the_route_to_one_anycast_prefix() {
 #[test]
 fn the_lowest_distance_wins() {
     let metrics = [(2, 100), (3, 99), (4, 99)];
-    let sample = metrics.iter().fold(farm(), |sample, (n, m)| {
-        sample.prefixes(*n, 7, &[listed(ANYCAST, *m)])
-    });
+    let sample = metrics.iter().fold(farm(), |sample, (n, m)| sample.prefixes(*n, 7, &[listed(ANYCAST, *m)]));
     let route = anycast(sample).unwrap();
     assert_eq!((route.distance, route.originators), (109, routers(&[3, 4])));
-    assert_eq!(
-        route.next_hops,
-        BTreeSet::from([to_server(3), to_server(4)])
-    );
+    assert_eq!(route.next_hops, BTreeSet::from([to_server(3), to_server(4)]));
 }
 
 #[test]
 fn a_prefix_listed_twice_by_one_router_has_its_lower_metric() {
-    let sample = farm()
-        .prefixes(
-            2,
-            7,
-            &[listed(ANYCAST, 9), listed(ANYCAST, 3), listed(ANYCAST, 5)],
-        )
-        .prefixes(2, 8, &[listed(ANYCAST, 4)]);
+    let sample = farm().prefixes(2, 7, &[listed(ANYCAST, 9), listed(ANYCAST, 3), listed(ANYCAST, 5)]).prefixes(
+        2,
+        8,
+        &[listed(ANYCAST, 4)],
+    );
     assert_eq!(anycast(sample).map(|route| route.distance), Some(13));
 }
 
 #[test]
 fn a_prefix_with_the_nu_bit_is_ignored() {
-    let nu = LsaPrefix {
-        options: PrefixOptions::NU | PrefixOptions::LA,
-        ..listed(ANYCAST, 1)
-    };
+    let nu = LsaPrefix { options: PrefixOptions::NU | PrefixOptions::LA, ..listed(ANYCAST, 1) };
     assert_eq!(anycast(farm().prefixes(2, 7, &[nu])), None);
-    let la = LsaPrefix {
-        options: PrefixOptions::LA,
-        ..listed(ANYCAST, 1)
-    };
-    assert_eq!(
-        anycast(farm().prefixes(2, 7, &[nu, la])).map(|route| route.distance),
-        Some(11)
-    );
+    let la = LsaPrefix { options: PrefixOptions::LA, ..listed(ANYCAST, 1) };
+    assert_eq!(anycast(farm().prefixes(2, 7, &[nu, la])).map(|route| route.distance), Some(11));
 }
 
 #[test]
@@ -160,15 +119,9 @@ fn what_refers_to_nothing_that_can_be_reached_is_ignored() {
         (LsType(0), 0, 2),
     ];
     for reference in unusable {
-        assert_eq!(
-            anycast(farm().referring(2, 7, reference, &[listed(ANYCAST, 1)])),
-            None,
-            "{reference:?}"
-        );
+        assert_eq!(anycast(farm().referring(2, 7, reference, &[listed(ANYCAST, 1)])), None, "{reference:?}");
     }
-    let sample = farm()
-        .without(LsType::ROUTER, 0, 2)
-        .prefixes(2, 7, &[listed(ANYCAST, 1)]);
+    let sample = farm().without(LsType::ROUTER, 0, 2).prefixes(2, 7, &[listed(ANYCAST, 1)]);
     assert_eq!(anycast(sample), None);
 }
 
@@ -177,22 +130,13 @@ fn a_prefix_of_our_own_needs_no_next_hop() {
     let sample = farm().prefixes(1, 0, &[listed("2001:db8:1::/64", 0), listed(ANYCAST, 20)]);
     let routes = Fixture::new(sample.clone()).routes();
     let route = &routes[&prefix("2001:db8:1::/64")];
-    assert_eq!(
-        (route.distance, route.next_hops.len(), &route.originators),
-        (0, 0, &routers(&[1]))
-    );
+    assert_eq!((route.distance, route.next_hops.len(), &route.originators), (0, 0, &routers(&[1])));
 
     let tied = anycast(sample.clone().prefixes(2, 7, &[listed(ANYCAST, 10)])).unwrap();
-    assert_eq!(
-        (tied.distance, tied.next_hops, tied.originators),
-        (20, BTreeSet::new(), routers(&[1, 2]))
-    );
+    assert_eq!((tied.distance, tied.next_hops, tied.originators), (20, BTreeSet::new(), routers(&[1, 2])));
 
     let nearer = anycast(sample.prefixes(2, 7, &[listed(ANYCAST, 9)])).unwrap();
-    assert_eq!(
-        (nearer.distance, nearer.next_hops),
-        (19, BTreeSet::from([to_server(2)]))
-    );
+    assert_eq!((nearer.distance, nearer.next_hops), (19, BTreeSet::from([to_server(2)])));
 }
 
 #[test]
@@ -200,13 +144,7 @@ fn a_prefix_of_our_own_network_is_on_the_link() {
     let on_link = [listed("2001:db8:5::/64", 0)];
     let routes = Fixture::new(farm().referring(1, 5, (LsType::NETWORK, 5, 1), &on_link)).routes();
     let route = &routes[&prefix("2001:db8:5::/64")];
-    assert_eq!(
-        route.next_hops,
-        BTreeSet::from([NextHop {
-            iface: IfaceId(5),
-            gateway: None
-        }])
-    );
+    assert_eq!(route.next_hops, BTreeSet::from([NextHop { iface: IfaceId(5), gateway: None }]));
     assert_eq!((route.distance, &route.originators), (10, &routers(&[1])));
 }
 
@@ -215,67 +153,35 @@ fn a_prefix_of_a_remote_network_goes_over_the_router_before_it() {
     let sample = farm()
         .router(2, router(), &[transit(12, 10, 1, 5), transit(8, 3, 2, 8)])
         .network(2, 8, &[2])
-        .referring(
-            2,
-            8,
-            (LsType::NETWORK, 8, 2),
-            &[listed("2001:db8:8::/64", 0)],
-        );
+        .referring(2, 8, (LsType::NETWORK, 8, 2), &[listed("2001:db8:8::/64", 0)]);
     let routes = Fixture::new(sample).routes();
     let route = &routes[&prefix("2001:db8:8::/64")];
-    assert_eq!(
-        (route.distance, &route.next_hops),
-        (13, &BTreeSet::from([to_server(2)]))
-    );
+    assert_eq!((route.distance, &route.next_hops), (13, &BTreeSet::from([to_server(2)])));
 }
 
 #[test]
 fn a_next_hop_without_address_is_left_out_and_a_route_without_next_hop_does_not_exist() {
     let missing_link = |sample: Sample, n: u32| {
         let mut sample = sample;
-        let key = LsaKey {
-            domain: Domain::Link(IfaceId(5)),
-            ..key(LsType::LINK, 10 + n, n)
-        };
+        let key = LsaKey { domain: Domain::Link(IfaceId(5)), ..key(LsType::LINK, 10 + n, n) };
         sample.lsdb.remove(&key).unwrap();
         sample
     };
-    let both = missing_link(farm(), 2)
-        .prefixes(2, 7, &[listed(ANYCAST, 1)])
-        .prefixes(3, 7, &[listed(ANYCAST, 1)]);
+    let both = missing_link(farm(), 2).prefixes(2, 7, &[listed(ANYCAST, 1)]).prefixes(3, 7, &[listed(ANYCAST, 1)]);
     let route = anycast(both).unwrap();
-    assert_eq!(
-        (route.next_hops, route.originators),
-        (BTreeSet::from([to_server(3)]), routers(&[2, 3]))
-    );
+    assert_eq!((route.next_hops, route.originators), (BTreeSet::from([to_server(3)]), routers(&[2, 3])));
 
-    let mut fixture = Fixture::new(
-        missing_link(farm(), 2)
-            .prefixes(2, 7, &[listed(ANYCAST, 1)])
-            .prefixes(3, 7, &[listed(ANYCAST, 2)]),
-    );
-    assert_eq!(
-        fixture.routes().get(&prefix(ANYCAST)),
-        None,
-        "not the longer path over 3"
-    );
+    let mut fixture = Fixture::new(missing_link(farm(), 2).prefixes(2, 7, &[listed(ANYCAST, 1)]).prefixes(
+        3,
+        7,
+        &[listed(ANYCAST, 2)],
+    ));
+    assert_eq!(fixture.routes().get(&prefix(ANYCAST)), None, "not the longer path over 3");
 
     let address = link_local(2, 99);
-    fixture.heard.insert(
-        NeighborId {
-            iface: IfaceId(5),
-            router: RouterId(2),
-        },
-        address,
-    );
-    let next_hop = NextHop {
-        iface: IfaceId(5),
-        gateway: Some(address),
-    };
-    assert_eq!(
-        fixture.routes()[&prefix(ANYCAST)].next_hops,
-        BTreeSet::from([next_hop])
-    );
+    fixture.heard.insert(NeighborId { iface: IfaceId(5), router: RouterId(2) }, address);
+    let next_hop = NextHop { iface: IfaceId(5), gateway: Some(address) };
+    assert_eq!(fixture.routes()[&prefix(ANYCAST)].next_hops, BTreeSet::from([next_hop]));
 }
 
 #[test]
@@ -283,13 +189,7 @@ fn a_prefix_lsa_at_max_age_is_not_used() {
     let fixture = Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 1)]));
     assert_eq!(fixture.routes().len(), 1);
     let later = NOW + Duration::from_secs(u64::from(MAX_AGE));
-    assert!(
-        all(&Basis {
-            now: later,
-            ..fixture.basis()
-        })
-        .is_empty()
-    );
+    assert!(all(&Basis { now: later, ..fixture.basis() }).is_empty());
 }
 
 #[test]
@@ -299,17 +199,11 @@ fn the_metric_of_a_prefix_may_be_65535_and_a_distance_of_ls_infinity_is_none() {
 
     // A chain from router 1 of 256 links of 65,535: LSInfinity less 255.
     let sample = (1..=257).fold(Sample::default(), |sample, n| {
-        let links = [
-            p2p(1, MAX_LINK_METRIC, n - 1, 2),
-            p2p(2, MAX_LINK_METRIC, n + 1, 1),
-        ];
+        let links = [p2p(1, MAX_LINK_METRIC, n - 1, 2), p2p(2, MAX_LINK_METRIC, n + 1, 1)];
         sample.router(n, router(), &links).link(2, n, 1)
     });
     let at_the_end = |metric| anycast(sample.clone().prefixes(257, 0, &[listed(ANYCAST, metric)]));
-    assert_eq!(
-        at_the_end(254).map(|route| route.distance),
-        Some(0x00ff_fffe)
-    );
+    assert_eq!(at_the_end(254).map(|route| route.distance), Some(0x00ff_fffe));
     assert_eq!(at_the_end(255), None);
 }
 
@@ -321,54 +215,27 @@ fn at_equal_distance_the_area_with_the_larger_id_has_the_route() {
     for (area, iface, far) in [(low, 5, 2), (high, 6, 3)] {
         let sample = farm().prefixes(far, 7, &[listed(ANYCAST, 1)]);
         for (key, entry) in sample.lsdb.iter() {
-            let domain = if key.domain == Domain::Area(AREA) {
-                Domain::Area(area)
-            } else {
-                Domain::Link(IfaceId(iface))
-            };
+            let domain =
+                if key.domain == Domain::Area(AREA) { Domain::Area(area) } else { Domain::Link(IfaceId(iface)) };
             let source = crate::lsdb::Source::Flooded;
             lsdb.install(domain, entry.lsa().clone(), source, NOW);
         }
         let links = [transit(iface, 10, 1, 5)];
-        lsdb.install(
-            Domain::Area(area),
-            router_lsa(1, 0, router(), &links),
-            crate::lsdb::Source::Ours,
-            NOW,
-        );
+        lsdb.install(Domain::Area(area), router_lsa(1, 0, router(), &links), crate::lsdb::Source::Ours, NOW);
         trees.insert(area, Graph::build(&lsdb, area, NOW).tree(RouterId(1)));
     }
     let heard = BTreeMap::new();
-    let routes = all(&Basis {
-        trees: &trees,
-        lsdb: &lsdb,
-        heard: &heard,
-        now: NOW,
-    });
+    let routes = all(&Basis { trees: &trees, lsdb: &lsdb, heard: &heard, now: NOW });
     let route = &routes[&prefix(ANYCAST)];
     assert_eq!(route.originators, routers(&[3]));
-    assert_eq!(
-        route.next_hops,
-        BTreeSet::from([NextHop {
-            iface: IfaceId(6),
-            gateway: Some(link_local(3, 13))
-        }])
-    );
+    assert_eq!(route.next_hops, BTreeSet::from([NextHop { iface: IfaceId(6), gateway: Some(link_local(3, 13)) }]));
 }
 
 #[test]
 fn a_changed_prefix_lsa_makes_the_prefixes_dirty_that_it_lists_and_listed() {
     let (before, after) = (
-        farm().prefixes(
-            2,
-            7,
-            &[listed("2001:db8:a::/64", 1), listed("2001:db8:b::/64", 1)],
-        ),
-        farm().prefixes(
-            2,
-            7,
-            &[listed("2001:db8:b::/64", 1), listed("2001:db8:c::/64", 1)],
-        ),
+        farm().prefixes(2, 7, &[listed("2001:db8:a::/64", 1), listed("2001:db8:b::/64", 1)]),
+        farm().prefixes(2, 7, &[listed("2001:db8:b::/64", 1), listed("2001:db8:c::/64", 1)]),
     );
     let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
     let body = |sample: &Sample| sample.lsdb.get(&key).unwrap().lsa().body.clone();
@@ -389,10 +256,7 @@ fn other_lsas_make_no_prefix_dirty() {
     let sample = farm();
     let mut rib = Rib::default();
     for (key, entry) in sample.lsdb.iter() {
-        assert!(
-            rib.lsa_changed(key, None, Some(&entry.lsa().body))
-                .is_empty()
-        );
+        assert!(rib.lsa_changed(key, None, Some(&entry.lsa().body)).is_empty());
     }
 }
 
@@ -410,21 +274,13 @@ fn recomputing_says_only_what_changed() {
     let mut rib = Rib::default();
     let mut change = |metric: Option<u16>, old: &mut Option<Sample>| {
         let new = metric.map(|metric| farm().prefixes(2, 7, &[listed(ANYCAST, metric), other]));
-        let body = |sample: &Option<Sample>| {
-            sample
-                .as_ref()
-                .map(|s| s.lsdb.get(&key).unwrap().lsa().body.clone())
-        };
+        let body = |sample: &Option<Sample>| sample.as_ref().map(|s| s.lsdb.get(&key).unwrap().lsa().body.clone());
         let dirty = rib.lsa_changed(&key, body(old).as_ref(), body(&new).as_ref());
         *old = new;
         let fixture = Fixture::new(old.clone().unwrap_or_else(farm));
         let changes = rib.recompute(&dirty, &fixture.basis());
         assert!(rib.is_exact(&fixture.basis()));
-        assert_eq!(
-            rib.recompute_all(&fixture.basis()),
-            [],
-            "all was computed already"
-        );
+        assert_eq!(rib.recompute_all(&fixture.basis()), [], "all was computed already");
         install(changes)
     };
     let mut now = None;
@@ -439,82 +295,45 @@ fn a_routing_table_that_missed_a_change_is_not_exact() {
     let fixture = Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 1)]));
     let mut rib = Rib::default();
     rib.recompute_all(&fixture.basis());
-    assert!(
-        !rib.is_exact(&fixture.basis()),
-        "the index does not know the LSA"
-    );
+    assert!(!rib.is_exact(&fixture.basis()), "the index does not know the LSA");
 
     let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
-    let dirty = rib.lsa_changed(
-        &key,
-        None,
-        Some(&fixture.sample.lsdb.get(&key).unwrap().lsa().body),
-    );
-    assert!(
-        !rib.is_exact(&fixture.basis()),
-        "the route was not computed"
-    );
+    let dirty = rib.lsa_changed(&key, None, Some(&fixture.sample.lsdb.get(&key).unwrap().lsa().body));
+    assert!(!rib.is_exact(&fixture.basis()), "the route was not computed");
     rib.recompute(&dirty, &fixture.basis());
     assert!(rib.is_exact(&fixture.basis()));
 
     let raised = Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 2)]));
-    assert!(
-        !rib.index().matches(&raised.sample.lsdb),
-        "the metric differs"
-    );
+    assert!(!rib.index().matches(&raised.sample.lsdb), "the metric differs");
     assert!(rib.index().matches(&fixture.sample.lsdb));
     assert_eq!(Index::build(&fixture.sample.lsdb), *rib.index());
 }
 
 #[test]
 fn without_a_tree_every_route_is_removed() {
-    let fixture =
-        Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 1), listed("2001:db8::/64", 1)]));
+    let fixture = Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 1), listed("2001:db8::/64", 1)]));
     let mut rib = Rib::default();
     for (key, entry) in fixture.sample.lsdb.iter() {
         rib.lsa_changed(key, None, Some(&entry.lsa().body));
     }
     assert_eq!(rib.recompute_all(&fixture.basis()).len(), 2);
     let none = BTreeMap::new();
-    let removed = [
-        RouteChange::Remove(prefix("2001:db8::/64")),
-        RouteChange::Remove(prefix(ANYCAST)),
-    ];
-    assert_eq!(
-        rib.recompute_all(&Basis {
-            trees: &none,
-            ..fixture.basis()
-        }),
-        removed
-    );
+    let removed = [RouteChange::Remove(prefix("2001:db8::/64")), RouteChange::Remove(prefix(ANYCAST))];
+    assert_eq!(rib.recompute_all(&Basis { trees: &none, ..fixture.basis() }), removed);
     assert!(rib.routes().is_empty());
 }
 
 #[test]
 fn the_difference_of_two_tables_is_in_the_order_of_prefixes() {
     let table = |metrics: &[(&str, u16)]| {
-        let prefixes: Vec<LsaPrefix> = metrics
-            .iter()
-            .map(|(text, metric)| listed(text, *metric))
-            .collect();
+        let prefixes: Vec<LsaPrefix> = metrics.iter().map(|(text, metric)| listed(text, *metric)).collect();
         Fixture::new(farm().prefixes(2, 7, &prefixes)).routes()
     };
-    let old = table(&[
-        ("2001:db8:a::/64", 1),
-        ("2001:db8:b::/64", 1),
-        ("2001:db8:c::/64", 1),
-    ]);
-    let new = table(&[
-        ("2001:db8:b::/64", 1),
-        ("2001:db8:c::/64", 2),
-        ("2001:db8::/64", 1),
-    ]);
+    let old = table(&[("2001:db8:a::/64", 1), ("2001:db8:b::/64", 1), ("2001:db8:c::/64", 1)]);
+    let new = table(&[("2001:db8:b::/64", 1), ("2001:db8:c::/64", 2), ("2001:db8::/64", 1)]);
     let installed = |text: &str| RouteChange::Install(prefix(text), new[&prefix(text)].clone());
-    let changes = [
-        installed("2001:db8::/64"),
-        RouteChange::Remove(prefix("2001:db8:a::/64")),
-        installed("2001:db8:c::/64"),
-    ];
+    let changes =
+        [installed("2001:db8::/64"), RouteChange::Remove(prefix("2001:db8:a::/64")), installed("2001:db8:c::/64")];
     assert_eq!(diff(&old, &new), changes);
     assert_eq!(diff(&old, &old), []);
 }

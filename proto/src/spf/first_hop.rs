@@ -45,22 +45,12 @@ pub fn neighbor_address(
         link_state_id: LinkStateId(end.iface.0),
         adv_router: end.router,
     };
-    let advertised = lsdb
-        .get(&key)
-        .filter(|entry| !entry.is_max_age(now))
-        .and_then(|entry| match &entry.lsa().body {
-            // Anything else than a link-local address would make the route point somewhere off the link.
-            LsaBody::Link(link) if link.link_local.is_unicast_link_local() => Some(link.link_local),
-            _ => None,
-        });
-    advertised.or_else(|| {
-        heard
-            .get(&NeighborId {
-                iface: hop.iface,
-                router: end.router,
-            })
-            .copied()
-    })
+    let advertised = lsdb.get(&key).filter(|entry| !entry.is_max_age(now)).and_then(|entry| match &entry.lsa().body {
+        // Anything else than a link-local address would make the route point somewhere off the link.
+        LsaBody::Link(link) if link.link_local.is_unicast_link_local() => Some(link.link_local),
+        _ => None,
+    });
+    advertised.or_else(|| heard.get(&NeighborId { iface: hop.iface, router: end.router }).copied())
 }
 
 /// The number of a set in [`HopSets`].
@@ -82,11 +72,7 @@ pub(super) struct HopSets {
 
 impl HopSets {
     pub(super) fn new() -> Self {
-        let mut sets = HopSets {
-            sets: Vec::new(),
-            ids: BTreeMap::new(),
-            unions: BTreeMap::new(),
-        };
+        let mut sets = HopSets { sets: Vec::new(), ids: BTreeMap::new(), unions: BTreeMap::new() };
         sets.intern(BTreeSet::new());
         sets
     }
@@ -122,10 +108,7 @@ impl HopSets {
         if hops.iter().all(|hop| hop.neighbor.is_some()) {
             return id;
         }
-        let direct = |hop: &FirstHop| FirstHop {
-            iface: hop.iface,
-            neighbor: hop.neighbor.or(Some(end)),
-        };
+        let direct = |hop: &FirstHop| FirstHop { iface: hop.iface, neighbor: hop.neighbor.or(Some(end)) };
         self.intern(hops.iter().map(direct).collect())
     }
 

@@ -67,11 +67,7 @@ impl Graph {
                 candidate: aggregate.options.contains(Options::V6),
                 forwards: aggregate.options.contains(Options::R),
             })
-            .chain(networks.keys().map(|id| Node {
-                id: *id,
-                candidate: true,
-                forwards: true,
-            }))
+            .chain(networks.keys().map(|id| Node { id: *id, candidate: true, forwards: true }))
             .collect();
 
         let mut links = Vec::new();
@@ -81,36 +77,16 @@ impl Graph {
                     continue;
                 };
                 let confirmed = match id {
-                    VertexId::Router(peer) => routers
-                        .get(&peer)
-                        .is_some_and(|back| back.peers.contains(router)),
-                    VertexId::Network { .. } => networks
-                        .get(&id)
-                        .is_some_and(|attached| attached.contains(router)),
+                    VertexId::Router(peer) => routers.get(&peer).is_some_and(|back| back.peers.contains(router)),
+                    VertexId::Network { .. } => networks.get(&id).is_some_and(|attached| attached.contains(router)),
                 };
                 if !confirmed || to == from {
                     continue;
                 }
-                links.push((
-                    from,
-                    Link {
-                        to,
-                        metric: link.metric,
-                        near: link.iface_id,
-                        far: link.neighbor_iface_id,
-                    },
-                ));
+                links.push((from, Link { to, metric: link.metric, near: link.iface_id, far: link.neighbor_iface_id }));
                 if matches!(id, VertexId::Network { .. }) {
                     // One link back for each of the router's interfaces on the network: each is a next hop.
-                    links.push((
-                        to,
-                        Link {
-                            to: from,
-                            metric: 0,
-                            near: IfaceId(0),
-                            far: link.iface_id,
-                        },
-                    ));
+                    links.push((to, Link { to: from, metric: 0, near: IfaceId(0), far: link.iface_id }));
                 }
             }
         }
@@ -138,17 +114,10 @@ impl Graph {
         offsets.push(0);
         let mut end = 0;
         for from in 0..nodes.len() as u32 {
-            end += links
-                .get(end..)
-                .map_or(0, |rest| rest.partition_point(|(of, _)| *of == from));
+            end += links.get(end..).map_or(0, |rest| rest.partition_point(|(of, _)| *of == from));
             offsets.push(end);
         }
-        Graph {
-            area,
-            nodes,
-            offsets,
-            links: links.into_iter().map(|(_, link)| link).collect(),
-        }
+        Graph { area, nodes, offsets, links: links.into_iter().map(|(_, link)| link).collect() }
     }
 
     pub(super) fn nodes(&self) -> &[Node] {
@@ -165,35 +134,21 @@ impl Graph {
 
     /// The links that leave a vertex.
     pub(super) fn links(&self, number: u32) -> &[Link] {
-        let start = self
-            .offsets
-            .get(number as usize)
-            .copied()
-            .unwrap_or_default();
-        let end = self
-            .offsets
-            .get(number as usize + 1)
-            .copied()
-            .unwrap_or_default();
+        let start = self.offsets.get(number as usize).copied().unwrap_or_default();
+        let end = self.offsets.get(number as usize + 1).copied().unwrap_or_default();
         self.links.get(start..end).unwrap_or_default()
     }
 }
 
 fn number(nodes: &[Node], id: VertexId) -> Option<u32> {
-    nodes
-        .binary_search_by_key(&id, |node| node.id)
-        .ok()
-        .map(|at| at as u32)
+    nodes.binary_search_by_key(&id, |node| node.id).ok().map(|at| at as u32)
 }
 
 /// The vertex that a link of a Router-LSA leads to, if there is one.
 fn target(nodes: &[Node], link: &RouterLink) -> Option<(u32, VertexId)> {
     let id = match link.link_type {
         RouterLinkType::PointToPoint => VertexId::Router(link.neighbor_router_id),
-        RouterLinkType::Transit => VertexId::Network {
-            dr: link.neighbor_router_id,
-            iface: link.neighbor_iface_id,
-        },
+        RouterLinkType::Transit => VertexId::Network { dr: link.neighbor_router_id, iface: link.neighbor_iface_id },
         RouterLinkType::Virtual | RouterLinkType::Other(_) => return None,
     };
     Some((number(nodes, id)?, id))
@@ -209,10 +164,9 @@ fn routers(lsdb: &Lsdb, area: AreaId, now: Instant) -> BTreeMap<RouterId, Aggreg
         if entry.is_max_age(now) {
             continue;
         }
-        let aggregate = routers.entry(key.adv_router).or_insert_with(|| Aggregate {
-            options: body.options,
-            ..Aggregate::default()
-        });
+        let aggregate = routers
+            .entry(key.adv_router)
+            .or_insert_with(|| Aggregate { options: body.options, ..Aggregate::default() });
         for link in &body.links {
             if link.link_type == RouterLinkType::PointToPoint {
                 aggregate.peers.insert(link.neighbor_router_id);
@@ -228,10 +182,7 @@ fn networks(lsdb: &Lsdb, area: AreaId, now: Instant) -> BTreeMap<VertexId, BTree
         .filter(|(_, entry)| !entry.is_max_age(now))
         .filter_map(|(key, entry)| match &entry.lsa().body {
             LsaBody::Network(body) => {
-                let id = VertexId::Network {
-                    dr: key.adv_router,
-                    iface: IfaceId(key.link_state_id.0),
-                };
+                let id = VertexId::Network { dr: key.adv_router, iface: IfaceId(key.link_state_id.0) };
                 Some((id, body.attached.iter().copied().collect()))
             }
             _ => None,

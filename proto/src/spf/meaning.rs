@@ -14,8 +14,7 @@ use crate::lsa::{Lsa, LsaBody, Options, RouterLink, RouterLinkType, RouterLsa};
 /// since it was installed is for the caller to know.
 pub fn same_graph(old: &Lsa, new: &Lsa, root: RouterId) -> bool {
     match (&old.body, &new.body) {
-        (LsaBody::Router(_) | LsaBody::Network(_), _)
-        | (_, LsaBody::Router(_) | LsaBody::Network(_))
+        (LsaBody::Router(_) | LsaBody::Network(_), _) | (_, LsaBody::Router(_) | LsaBody::Network(_))
             if old.header.age >= MAX_AGE || new.header.age >= MAX_AGE =>
         {
             false
@@ -30,8 +29,7 @@ pub fn same_graph(old: &Lsa, new: &Lsa, root: RouterId) -> bool {
         (LsaBody::Network(before), LsaBody::Network(after)) => {
             BTreeSet::from_iter(&before.attached) == BTreeSet::from_iter(&after.attached)
         }
-        (LsaBody::Router(_) | LsaBody::Network(_), _)
-        | (_, LsaBody::Router(_) | LsaBody::Network(_)) => false,
+        (LsaBody::Router(_) | LsaBody::Network(_), _) | (_, LsaBody::Router(_) | LsaBody::Network(_)) => false,
         _ => true,
     }
 }
@@ -41,9 +39,7 @@ pub fn same_graph(old: &Lsa, new: &Lsa, root: RouterId) -> bool {
 pub fn same_next_hop(old: &Lsa, new: &Lsa) -> bool {
     match (&old.body, &new.body) {
         (LsaBody::Link(before), LsaBody::Link(after)) => {
-            old.header.age < MAX_AGE
-                && new.header.age < MAX_AGE
-                && before.link_local == after.link_local
+            old.header.age < MAX_AGE && new.header.age < MAX_AGE && before.link_local == after.link_local
         }
         (LsaBody::Link(_), _) | (_, LsaBody::Link(_)) => false,
         _ => true,
@@ -60,25 +56,15 @@ struct Meaning {
 impl Meaning {
     fn of(body: &RouterLsa, leaf: bool) -> Self {
         let metrics_count = !leaf || body.options.contains(Options::R);
-        let counts = |link: &&RouterLink| {
-            matches!(
-                link.link_type,
-                RouterLinkType::PointToPoint | RouterLinkType::Transit
-            )
-        };
+        let counts =
+            |link: &&RouterLink| matches!(link.link_type, RouterLinkType::PointToPoint | RouterLinkType::Transit);
         let mut links: Vec<RouterLink> = body
             .links
             .iter()
             .filter(counts)
-            .map(|link| RouterLink {
-                metric: if metrics_count { link.metric } else { 0 },
-                ..*link
-            })
+            .map(|link| RouterLink { metric: if metrics_count { link.metric } else { 0 }, ..*link })
             .collect();
         links.sort_unstable();
-        Meaning {
-            options: body.options & (Options::V6 | Options::R),
-            links,
-        }
+        Meaning { options: body.options & (Options::V6 | Options::R), links }
     }
 }

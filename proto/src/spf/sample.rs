@@ -5,8 +5,8 @@ use std::net::Ipv6Addr;
 use crate::consts::INITIAL_SEQUENCE;
 use crate::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey, RouterId};
 use crate::lsa::{
-    IntraAreaPrefixLsa, LinkLsa, LsType, Lsa, LsaBody, LsaHeader, LsaPrefix, NetworkLsa, Options,
-    PrefixOptions, RouterFlags, RouterLink, RouterLinkType, RouterLsa,
+    IntraAreaPrefixLsa, LinkLsa, LsType, Lsa, LsaBody, LsaHeader, LsaPrefix, NetworkLsa, Options, PrefixOptions,
+    RouterFlags, RouterLink, RouterLinkType, RouterLsa,
 };
 use crate::lsdb::{Lsdb, Source};
 use crate::spf::{Graph, Tree};
@@ -35,11 +35,7 @@ pub(crate) fn transit(iface: u32, metric: u16, dr: u32, dr_iface: u32) -> Router
     link(RouterLinkType::Transit, (iface, metric), (dr, dr_iface))
 }
 
-pub(crate) fn link(
-    link_type: RouterLinkType,
-    (iface, metric): (u32, u16),
-    (router, far): (u32, u32),
-) -> RouterLink {
+pub(crate) fn link(link_type: RouterLinkType, (iface, metric): (u32, u16), (router, far): (u32, u32)) -> RouterLink {
     RouterLink {
         link_type,
         metric,
@@ -68,46 +64,25 @@ pub(crate) fn lsa(ls_type: LsType, id: u32, adv_router: u32, body: LsaBody) -> L
 
 /// A Router-LSA.
 pub(crate) fn router_lsa(adv_router: u32, id: u32, options: Options, links: &[RouterLink]) -> Lsa {
-    let body = RouterLsa {
-        flags: RouterFlags::empty(),
-        options,
-        links: links.to_vec(),
-    };
+    let body = RouterLsa { flags: RouterFlags::empty(), options, links: links.to_vec() };
     lsa(LsType::ROUTER, id, adv_router, LsaBody::Router(body))
 }
 
 /// A Network-LSA.
 pub(crate) fn network_lsa(dr: u32, dr_iface: u32, attached: &[u32]) -> Lsa {
     let attached = attached.iter().copied().map(RouterId).collect();
-    lsa(
-        LsType::NETWORK,
-        dr_iface,
-        dr,
-        LsaBody::Network(NetworkLsa {
-            options: router(),
-            attached,
-        }),
-    )
+    lsa(LsType::NETWORK, dr_iface, dr, LsaBody::Network(NetworkLsa { options: router(), attached }))
 }
 
 /// A Link-LSA.
 pub(crate) fn link_lsa(adv_router: u32, iface: u32, link_local: Ipv6Addr) -> Lsa {
-    let body = LinkLsa {
-        priority: 1,
-        options: router(),
-        link_local,
-        prefixes: Vec::new(),
-    };
+    let body = LinkLsa { priority: 1, options: router(), link_local, prefixes: Vec::new() };
     lsa(LsType::LINK, iface, adv_router, LsaBody::Link(body))
 }
 
 /// A listed prefix without options.
 pub(crate) fn listed(prefix: &str, metric: u16) -> LsaPrefix {
-    LsaPrefix {
-        prefix: prefix.parse().unwrap(),
-        options: PrefixOptions::empty(),
-        metric,
-    }
+    LsaPrefix { prefix: prefix.parse().unwrap(), options: PrefixOptions::empty(), metric }
 }
 
 /// A database under construction.
@@ -124,10 +99,7 @@ impl Sample {
 
     /// Adds a Router-LSA with Link State ID 0.
     pub(crate) fn router(self, adv_router: u32, options: Options, links: &[RouterLink]) -> Self {
-        self.install(
-            Domain::Area(AREA),
-            router_lsa(adv_router, 0, options, links),
-        )
+        self.install(Domain::Area(AREA), router_lsa(adv_router, 0, options, links))
     }
 
     /// Adds a Network-LSA.
@@ -160,12 +132,7 @@ impl Sample {
             referenced_router: RouterId(referenced_router),
             prefixes: prefixes.to_vec(),
         };
-        let lsa = lsa(
-            LsType::INTRA_AREA_PREFIX,
-            id,
-            adv_router,
-            LsaBody::IntraAreaPrefix(body),
-        );
+        let lsa = lsa(LsType::INTRA_AREA_PREFIX, id, adv_router, LsaBody::IntraAreaPrefix(body));
         self.install(Domain::Area(AREA), lsa)
     }
 

@@ -59,10 +59,7 @@ impl Tree {
 
     /// A vertex, if it can be reached.
     pub fn vertex(&self, id: VertexId) -> Option<&Vertex> {
-        let at = self
-            .vertices
-            .binary_search_by_key(&id, |vertex| vertex.id)
-            .ok()?;
+        let at = self.vertices.binary_search_by_key(&id, |vertex| vertex.id).ok()?;
         self.vertices.get(at)
     }
 
@@ -86,11 +83,7 @@ impl Graph {
             Some(number) => Search::new(self, number).run(),
             None => Vec::new(),
         };
-        Tree {
-            area: self.area(),
-            root,
-            vertices,
-        }
+        Tree { area: self.area(), root, vertices }
     }
 }
 
@@ -119,31 +112,16 @@ impl<'a> Search<'a> {
     fn new(graph: &'a Graph, root: u32) -> Self {
         let mut labels = vec![None; graph.len()];
         if let Some(slot) = labels.get_mut(root as usize) {
-            *slot = Some(Label {
-                distance: 0,
-                hops: HopSetId::EMPTY,
-                parents: Vec::new(),
-                pending: true,
-            });
+            *slot = Some(Label { distance: 0, hops: HopSetId::EMPTY, parents: Vec::new(), pending: true });
         }
         let candidates = BinaryHeap::from([Reverse((0, true, root))]);
-        Search {
-            graph,
-            root,
-            labels,
-            candidates,
-            sets: HopSets::new(),
-        }
+        Search { graph, root, labels, candidates, sets: HopSets::new() }
     }
 
     fn run(mut self) -> Vec<Vertex> {
         // (3) The candidate closest to the root is next.
         while let Some(Reverse((distance, _, number))) = self.candidates.pop() {
-            let Some(label) = self
-                .labels
-                .get_mut(number as usize)
-                .and_then(Option::as_mut)
-            else {
+            let Some(label) = self.labels.get_mut(number as usize).and_then(Option::as_mut) else {
                 continue;
             };
             if label.distance != distance || !label.pending {
@@ -176,27 +154,17 @@ impl<'a> Search<'a> {
         if distance >= LS_INFINITY {
             return;
         }
-        let known = self
-            .labels
-            .get(link.to as usize)
-            .and_then(Option::as_ref)
-            .map(|label| label.distance);
+        let known = self.labels.get(link.to as usize).and_then(Option::as_ref).map(|label| label.distance);
         if known.is_some_and(|known| known < distance) {
             return;
         }
         let far = match end.id {
-            VertexId::Router(router) => Some(LinkEnd {
-                router,
-                iface: link.far,
-            }),
+            VertexId::Router(router) => Some(LinkEnd { router, iface: link.far }),
             VertexId::Network { .. } => None,
         };
         // The next-hop calculation (RFC 2328 §16.1.1).
         let hops = match (start.id, far) {
-            _ if from == self.root => self.sets.single(FirstHop {
-                iface: link.near,
-                neighbor: far,
-            }),
+            _ if from == self.root => self.sets.single(FirstHop { iface: link.near, neighbor: far }),
             (VertexId::Network { .. }, Some(far)) => self.sets.across(hops, far),
             _ => hops,
         };
@@ -223,35 +191,16 @@ impl<'a> Search<'a> {
                 }
                 // Only over a link of metric 0 can a hop come after the vertex: its links pass it on once more.
             }
-            _ => {
-                *slot = Some(Label {
-                    distance,
-                    hops,
-                    parents: vec![from],
-                    pending: true,
-                })
-            }
+            _ => *slot = Some(Label { distance, hops, parents: vec![from], pending: true }),
         }
-        let is_router = matches!(
-            self.graph.node(number).map(|node| node.id),
-            Some(VertexId::Router(_))
-        );
+        let is_router = matches!(self.graph.node(number).map(|node| node.id), Some(VertexId::Router(_)));
         self.candidates.push(Reverse((distance, is_router, number)));
     }
 
     fn finish(self) -> Vec<Vertex> {
         let graph = self.graph;
-        let ids = |numbers: Vec<u32>| {
-            numbers
-                .into_iter()
-                .filter_map(|n| graph.node(n).map(|node| node.id))
-                .collect()
-        };
-        let reached = graph
-            .nodes()
-            .iter()
-            .zip(self.labels)
-            .filter_map(|(node, label)| Some((node.id, label?)));
+        let ids = |numbers: Vec<u32>| numbers.into_iter().filter_map(|n| graph.node(n).map(|node| node.id)).collect();
+        let reached = graph.nodes().iter().zip(self.labels).filter_map(|(node, label)| Some((node.id, label?)));
         reached
             .map(|(id, label)| Vertex {
                 id,

@@ -1,0 +1,43 @@
+//! What always holds after a turn (docs/architecture.md); asserted in debug builds, in the simulator and in fuzzing.
+
+use crate::ctx::Timer;
+use crate::engine::Engine;
+use crate::rib::Basis;
+
+/// Above this many LSAs the routing table is not computed anew after every turn of a debug build.
+const CHECKED_LSAS: usize = 300;
+
+impl Engine {
+    pub(super) fn assert_invariants(&self) {
+        if let Err(broken) = self.check_invariants(CHECKED_LSAS) {
+            debug_assert!(false, "invariant broken: {broken}");
+        }
+    }
+
+    /// Checks the invariants; the table is computed anew only for a database of at most `limit` LSAs. An error names the
+    /// one that is broken.
+    pub fn check_invariants(&self, limit: usize) -> Result<(), String> {
+        let now = self.core.ctx.now;
+        for neighbor in self.core.neighbors() {
+            let timer = Timer::LsUpdRxmt(neighbor.id);
+            let waiting = !neighbor.retransmissions.is_empty();
+            if self.core.ctx.timers.is_running(timer) != waiting {
+                return Err(format!("{:?}: retransmission timer and list differ", neighbor.id));
+            }
+            if let Some(key) = neighbor.retransmissions.iter().find(|key| self.core.lsdb.get(key).is_none()) {
+                return Err(format!("{:?}: {key} is to be retransmitted and not in the LSDB", neighbor.id));
+            }
+        }
+        if let Some((at, timer)) = self.next_timer()
+            && at <= now
+        {
+            return Err(format!("{timer:?} is due at {at} and it is {now}: a busy loop"));
+        }
+        let heard = self.heard();
+        let basis = Basis { trees: &self.trees, lsdb: &self.core.lsdb, heard: &heard, now };
+        if self.core.lsdb.len() <= limit && !self.rib.is_exact(&basis) {
+            return Err("the routing table is not what the LSDB gives".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! From a changed database to changed routes: how much has to be computed again.
+//!
+//! Two levels (docs/architecture.md): a Router- or Network-LSA that changes the *graph* asks for a new tree; a Link-LSA
+//! whose address changed asks for new next hops; a prefix LSA only for its own prefixes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+
+use crate::ctx::Event;
+use crate::engine::{Engine, Output};
+use crate::flood::Changed;
+use crate::id::{AreaId, Domain, NeighborId};
+use crate::lsa::{LsType, Lsa, LsaBody, Prefix};
+use crate::rib::Basis;
+use crate::spf::{Graph, same_graph, same_next_hop};
+
+/// How much has to be computed again.
+#[derive(Debug, Default)]
+struct Dirty {
+    trees: BTreeSet<AreaId>,
+    next_hops: bool,
+    prefixes: BTreeSet<Prefix>,
+}
+
+impl Engine {
+    pub(super) fn route(&mut self) {
+        let changes = std::mem::take(&mut self.core.changes);
+        let neighbors_changed = std::mem::take(&mut self.core.ctx.neighbors_changed);
+        if changes.is_empty() && !neighbors_changed {
+            return;
+        }
+        // An address heard in Hellos stands in for a missing Link-LSA.
+        let mut dirty = Dirty { next_hops: neighbors_changed, ..Dirty::default() };
+        for change in &changes {
+            self.judge(change, &mut dirty);
+        }
+        let now = self.core.ctx.now;
+        for area in &dirty.trees {
+            let tree = Graph::build(&self.core.lsdb, *area, now).tree(self.core.router_id);
+            self.core.ctx.event(Event::Spf { area: *area, vertices: tree.len() });
+            self.trees.insert(*area, tree);
+        }
+        let heard = self.heard();
+        let basis = Basis { trees: &self.trees, lsdb: &self.core.lsdb, heard: &heard, now };
+        let changes = if !dirty.trees.is_empty() || dirty.next_hops {
+            self.rib.recompute_all(&basis)
+        } else {
+            self.rib.recompute(&dirty.prefixes, &basis)
+        };
+        self.outputs.extend(changes.into_iter().map(Output::Route));
+    }
+
+    /// What one change of the database makes dirty.
+    fn judge(&mut self, change: &Changed, dirty: &mut Dirty) {
+        let Changed { key, old, new } = change;
+        let body = |lsa: &Option<Lsa>| lsa.as_ref().map(|lsa| lsa.body.clone());
+        let (old_body, new_body): (Option<LsaBody>, Option<LsaBody>) = (body(old), body(new));
+        dirty.prefixes.extend(self.rib.lsa_changed(key, old_body.as_ref(), new_body.as_ref()));
+        // One at MaxAge does not count.
+        let counts = |lsa: &Option<Lsa>| lsa.clone().filter(|lsa| !lsa.is_max_age());
+        let pair = (counts(old), counts(new));
+        match (key.ls_type, key.domain) {
+            (LsType::ROUTER | LsType::NETWORK, Domain::Area(area)) => {
+                let same = match &pair {
+                    (Some(old), Some(new)) => same_graph(old, new, self.core.router_id),
+                    (None, None) => true,
+                    _ => false,
+                };
+                if !same {
+                    dirty.trees.insert(area);
+                }
+            }
+            (LsType::LINK, _) => {
+                dirty.next_hops |= match &pair {
+                    (Some(old), Some(new)) => !same_next_hop(old, new),
+                    (None, None) => false,
+                    _ => true,
+                };
+            }
+            _ => {}
+        }
+    }
+
+    /// The addresses that the neighbors' Hellos come from.
+    pub(super) fn heard(&self) -> BTreeMap<NeighborId, Ipv6Addr> {
+        self.core.neighbors().map(|n| (n.id, n.address)).collect()
+    }
+}

@@ -1,0 +1,278 @@
+//! A read-only view for `show` commands, metrics and the daemons' own decisions.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use crate::ctx::Timer;
+use crate::engine::config::NetworkType;
+use crate::engine::{Config, Engine, Unacknowledged};
+use crate::id::{AreaId, IfaceId, LsaKey, RouterId};
+use crate::iface::Iface;
+use crate::lsa::{LsType, Lsa, LsaBody, Options, Prefix};
+use crate::lsdb::Lsdb;
+use crate::neighbor::Neighbor;
+use crate::origin::Use;
+use crate::rib::Route;
+use crate::spf::Tree;
+use crate::state::{IfaceState, NeighborState};
+use crate::time::Instant;
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IfaceView {
+    /// Interface ID.
+    pub iface: IfaceId,
+    /// Kernel name.
+    pub name: String,
+    /// Area.
+    pub area: AreaId,
+    /// Type.
+    pub network_type: NetworkType,
+    /// State.
+    pub state: IfaceState,
+    /// Our link-local address.
+    pub link_local: Option<Ipv6Addr>,
+    /// MTU.
+    pub mtu: u16,
+    /// Configured cost.
+    pub cost: u16,
+    /// Our priority.
+    pub priority: u8,
+    /// DR, 0.0.0.0: none.
+    pub dr: RouterId,
+    /// Backup DR, 0.0.0.0: none.
+    pub bdr: RouterId,
+    /// HelloInterval, seconds.
+    pub hello_interval: u16,
+    /// RouterDeadInterval, seconds.
+    pub dead_interval: u16,
+    /// Passive.
+    pub passive: bool,
+    /// Neighbors in any state above Down.
+    pub neighbors: usize,
+    /// Neighbors in state Full.
+    pub full: usize,
+    /// Until the next Hello.
+    pub hello_in: Option<Duration>,
+}
+
+/// A neighbor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighborView {
+    /// Router ID.
+    pub router: RouterId,
+    /// Our interface.
+    pub iface: IfaceId,
+    /// Name of our interface.
+    pub iface_name: String,
+    /// State of our interface.
+    pub iface_state: IfaceState,
+    /// Its Interface ID.
+    pub neighbor_iface: IfaceId,
+    /// Its priority.
+    pub priority: u8,
+    /// State.
+    pub state: NeighborState,
+    /// Its link-local address.
+    pub address: Ipv6Addr,
+    /// Its options.
+    pub options: Options,
+    /// The DR it names.
+    pub dr: RouterId,
+    /// The Backup DR it names.
+    pub bdr: RouterId,
+    /// Until it is declared dead.
+    pub dead_in: Option<Duration>,
+    /// In this state for.
+    pub since: Duration,
+    /// LSAs yet to be requested.
+    pub requests: usize,
+    /// LSAs sent and not yet acknowledged.
+    pub retransmissions: usize,
+    /// LSAs yet to be described.
+    pub summaries: usize,
+}
+
+/// An LSA in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LsaView<'a> {
+    /// Its key.
+    pub key: LsaKey,
+    /// Its age now, seconds.
+    pub age: u16,
+    /// The LSA.
+    pub lsa: &'a Lsa,
+    /// Whether we originated it.
+    pub ours: bool,
+}
+
+/// Why and when the engine wakes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wake {
+    /// In how long.
+    pub left: Duration,
+    /// Why.
+    pub timer: Timer,
+}
+
+/// A read-only view of the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    engine: &'a Engine,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(engine: &'a Engine) -> Self {
+        View { engine }
+    }
+
+    /// Our Router ID.
+    pub fn router_id(&self) -> RouterId {
+        self.engine.core.router_id
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &'a Config {
+        &self.engine.config
+    }
+
+    /// The time of the last turn.
+    pub fn now(&self) -> Instant {
+        self.engine.core.ctx.now
+    }
+
+    /// The interfaces that OSPF is configured on and the kernel has.
+    pub fn interfaces(&self) -> Vec<IfaceView> {
+        self.engine.core.ifaces.values().map(|iface| self.interface(iface)).collect()
+    }
+
+    fn interface(&self, iface: &Iface) -> IfaceView {
+        let ctx = &self.engine.core.ctx;
+        let broadcast = !iface.params.point_to_point;
+        IfaceView {
+            iface: iface.id,
+            name: iface.params.name.clone(),
+            area: iface.params.area,
+            network_type: if broadcast { NetworkType::Broadcast } else { NetworkType::PointToPoint },
+            state: iface.state,
+            link_local: (!iface.link_local.is_unspecified()).then_some(iface.link_local),
+            mtu: iface.mtu,
+            cost: iface.params.cost,
+            priority: iface.params.priority,
+            dr: iface.dr,
+            bdr: iface.bdr,
+            hello_interval: iface.params.hello_interval,
+            dead_interval: iface.params.dead_interval,
+            passive: iface.params.passive,
+            neighbors: iface.neighbors.len(),
+            full: iface.full_neighbors().count(),
+            hello_in: ctx.timers.left(Timer::Hello(iface.id), ctx.now),
+        }
+    }
+
+    /// The neighbors on every interface.
+    pub fn neighbors(&self) -> Vec<NeighborView> {
+        let ifaces = self.engine.core.ifaces.values();
+        ifaces.flat_map(|iface| iface.neighbors.values().map(|n| self.neighbor(iface, n))).collect()
+    }
+
+    fn neighbor(&self, iface: &Iface, neighbor: &Neighbor) -> NeighborView {
+        let ctx = &self.engine.core.ctx;
+        NeighborView {
+            router: neighbor.id.router,
+            iface: iface.id,
+            iface_name: iface.params.name.clone(),
+            iface_state: iface.state,
+            neighbor_iface: neighbor.iface_id,
+            priority: neighbor.priority,
+            state: neighbor.state,
+            address: neighbor.address,
+            options: neighbor.options,
+            dr: neighbor.dr,
+            bdr: neighbor.bdr,
+            dead_in: ctx.timers.left(Timer::Inactivity(neighbor.id), ctx.now),
+            since: ctx.now.since(neighbor.since),
+            requests: neighbor.requests.len(),
+            retransmissions: neighbor.retransmissions.len(),
+            summaries: neighbor.summary.len(),
+        }
+    }
+
+    /// The database.
+    pub fn lsdb(&self) -> &'a Lsdb {
+        &self.engine.core.lsdb
+    }
+
+    /// Every LSA with the age it has now.
+    pub fn lsas(&self) -> Vec<LsaView<'a>> {
+        let (now, ours) = (self.now(), self.router_id());
+        self.lsdb()
+            .iter()
+            .map(|(key, entry)| LsaView {
+                key: *key,
+                age: entry.age(now),
+                lsa: entry.lsa(),
+                ours: key.adv_router == ours,
+            })
+            .collect()
+    }
+
+    /// The routing table.
+    pub fn routes(&self) -> &'a BTreeMap<Prefix, Route> {
+        self.engine.rib.routes()
+    }
+
+    /// The shortest-path tree of an area, if SPF has run.
+    pub fn tree(&self, area: AreaId) -> Option<&'a Tree> {
+        self.engine.trees.get(&area)
+    }
+
+    /// The LSAs of ours that some neighbor has not acknowledged.
+    pub fn unacknowledged(&self) -> Vec<Unacknowledged> {
+        let ours = self.router_id();
+        let neighbors = self.engine.core.neighbors();
+        let missing = neighbors.flat_map(|n| n.retransmissions.iter().map(move |key| (n.id.router, *key)));
+        missing
+            .filter(|(_, key)| key.adv_router == ours)
+            .map(|(neighbor, key)| Unacknowledged { key, neighbor })
+            .collect()
+    }
+
+    /// How many of our flushed LSAs some neighbor has not acknowledged yet (RFC 2328 §14).
+    pub fn flushes_pending(&self) -> usize {
+        let now = self.now();
+        self.lsdb().max_aged(now).filter(|key| key.adv_router == self.router_id()).count()
+    }
+
+    /// The service prefixes and metrics that our LSAs in the database state now.
+    pub fn advertised(&self) -> Vec<(Prefix, u16)> {
+        let mut found = Vec::new();
+        for (key, entry) in self.lsdb().self_originated(self.router_id()) {
+            let used = self.engine.origin.link_state_ids().used_for(key.link_state_id);
+            let service = key.ls_type == LsType::INTRA_AREA_PREFIX && matches!(used, Some(Use::Service(_)));
+            if !service || entry.is_max_age(self.now()) {
+                continue;
+            }
+            if let LsaBody::IntraAreaPrefix(body) = &entry.lsa().body {
+                found.extend(body.prefixes.iter().map(|p| (p.prefix, p.metric)));
+            }
+        }
+        found
+    }
+
+    /// Whether originations have begun: an adjacency is Full, or the link proved empty.
+    pub fn ready(&self) -> bool {
+        self.engine.origin.is_ready()
+    }
+
+    /// Whether we hold back because another router uses our Router ID.
+    pub fn duplicate_router_id(&self) -> bool {
+        self.engine.duplicates.muted || self.engine.origin.is_duplicate()
+    }
+
+    /// When and why the engine wakes next.
+    pub fn next_wake(&self) -> Option<Wake> {
+        self.engine.next_timer().map(|(at, timer)| Wake { left: at.since(self.now()), timer })
+    }
+}

@@ -1,0 +1,137 @@
+//! Flooding (RFC 2328 §13, RFC 5340 §4.5): receiving, sending, acknowledging, retransmitting.
+//!
+//! `receive` holds the steps of §13 as a [`receive::Verdict`]; `send` the steps of §13.3 and the packing of Link State
+//! Updates; `ack` acknowledgments (§13.5, §13.7) and retransmission (§13.6). [`Core`] is what they all work on.
+
+mod ack;
+mod receive;
+mod send;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::consts::MAX_AGE;
+use crate::ctx::Ctx;
+use crate::id::{Domain, IfaceId, LsaKey, RouterId};
+use crate::iface::Iface;
+use crate::lsa::Lsa;
+use crate::lsdb::{Change, Lsdb, Source};
+use crate::neighbor::{Neighbor, NeighborEvent};
+use crate::state::NeighborState;
+use crate::time::Instant;
+
+pub use receive::{Verdict, verdict};
+
+/// A change of the database that routing may have to follow: the instance before and after; none: not there. One at
+/// MaxAge is there and does not count.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// Which LSA.
+    pub key: LsaKey,
+    /// What was there before.
+    pub old: Option<Lsa>,
+    /// What is there now.
+    pub new: Option<Lsa>,
+}
+
+/// The router's protocol state without routing and origination.
+#[derive(Debug)]
+pub struct Core {
+    /// Our Router ID.
+    pub router_id: RouterId,
+    /// Time, timers, effects.
+    pub ctx: Ctx,
+    /// The interfaces.
+    pub ifaces: BTreeMap<IfaceId, Iface>,
+    /// The database.
+    pub lsdb: Lsdb,
+    /// Changes since routing last looked.
+    pub changes: Vec<Changed>,
+    /// When an older instance was last answered with ours (RFC 2328 §13 (8): at most once per MinLSArrival).
+    pub(in crate::flood) sent_back: BTreeMap<LsaKey, Instant>,
+    /// LSAs of ours that came back newer than ours (RFC 2328 §13.4), for `origin` to answer.
+    pub heard_own: BTreeSet<LsaKey>,
+}
+
+impl Core {
+    /// A router without interfaces.
+    pub fn new(router_id: RouterId) -> Self {
+        Core {
+            router_id,
+            ctx: Ctx::default(),
+            ifaces: BTreeMap::new(),
+            lsdb: Lsdb::default(),
+            changes: Vec::new(),
+            sent_back: BTreeMap::new(),
+            heard_own: BTreeSet::new(),
+        }
+    }
+
+    /// Installs an LSA (RFC 2328 §13.2): takes the instance before off every retransmission list (§13 (5)(c)), and
+    /// notes what changed.
+    pub fn install(&mut self, domain: Domain, lsa: Lsa, source: Source) {
+        let key = lsa.key(domain);
+        let now = self.ctx.now;
+        let old = self.lsdb.get(&key).map(|entry| entry.lsa().clone());
+        for neighbor in self.ifaces.values_mut().flat_map(|iface| iface.neighbors.values_mut()) {
+            neighbor.acknowledged(&mut self.ctx, &key);
+        }
+        let change = self.lsdb.install(domain, lsa.clone(), source, now);
+        if change != Change::Refreshed {
+            self.changes.push(Changed { key, old, new: Some(lsa) });
+        }
+    }
+
+    /// Removes an LSA without flooding.
+    pub fn remove(&mut self, key: &LsaKey) {
+        let Some(entry) = self.lsdb.remove(key) else { return };
+        self.sent_back.remove(key);
+        for neighbor in self.ifaces.values_mut().flat_map(|iface| iface.neighbors.values_mut()) {
+            neighbor.acknowledged(&mut self.ctx, key);
+        }
+        self.changes.push(Changed { key: *key, old: Some(entry.lsa().clone()), new: None });
+    }
+
+    /// Every neighbor.
+    pub fn neighbors(&self) -> impl Iterator<Item = &Neighbor> {
+        self.ifaces.values().flat_map(|iface| iface.neighbors.values())
+    }
+
+    /// Applies an event to a neighbor.
+    pub fn neighbor_event(&mut self, iface: IfaceId, router: RouterId, event: NeighborEvent) {
+        if let Some(iface) = self.ifaces.get_mut(&iface) {
+            iface.neighbor_event(&mut self.ctx, &self.lsdb, (router, event));
+        }
+    }
+
+    /// Whether some neighbor is in Exchange or Loading: MaxAge LSAs must then stay (RFC 2328 §14).
+    fn exchanging(&self) -> bool {
+        self.neighbors().any(|n| matches!(n.state, NeighborState::Exchange | NeighborState::Loading))
+    }
+
+    /// Removes LSAs at MaxAge that nobody waits for any more (RFC 2328 §14); says whether one of ours went.
+    pub fn remove_max_aged(&mut self) -> bool {
+        let aged: Vec<LsaKey> = self.lsdb.max_aged(self.ctx.now).copied().collect();
+        if aged.is_empty() || self.exchanging() {
+            return false;
+        }
+        let mut ours = false;
+        for key in aged {
+            if !self.neighbors().any(|n| n.retransmissions.contains(&key)) {
+                self.remove(&key);
+                ours |= key.adv_router == self.router_id;
+            }
+        }
+        ours
+    }
+
+    /// An LSA has reached MaxAge by itself: flood it out (RFC 2328 §14).
+    pub fn age_out(&mut self, key: LsaKey) {
+        let Some(lsa) = self.lsdb.get(&key).map(|entry| entry.lsa().clone()) else { return };
+        if lsa.is_max_age() {
+            return; // flooded when it was installed
+        }
+        let source = self.lsdb.get(&key).map_or(Source::Flooded, |entry| entry.source());
+        self.install(key.domain, lsa.with_age(MAX_AGE), source);
+        self.flood(&[key], None);
+    }
+}

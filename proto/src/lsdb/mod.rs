@@ -1,0 +1,160 @@
+//! The link state database: one ordered map, keyed by domain first.
+//!
+//! An entry remembers when it was installed and how old it was then; its age is a function of `now`. Installing says
+//! what changed (RFC 2328 §13.2), so that nobody has to compare again.
+
+mod entry;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+pub use entry::{Entry, Source};
+
+use crate::consts::MAX_AGE;
+use crate::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey, RouterId};
+use crate::lsa::{LsType, Lsa, Scope};
+use crate::time::Instant;
+
+/// What an installation did to the meaning of the database (RFC 2328 §13.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There was no instance before.
+    New,
+    /// The content differs from that of the instance before, or exactly one of them is at MaxAge.
+    Changed,
+    /// The same content under another sequence number.
+    Refreshed,
+}
+
+/// The domain that an LSA of this type belongs to when it is seen on this link of this area; none if its scope is
+/// reserved (RFC 5340 §4.5.1: unknown types without the U-bit stay on the link).
+pub fn domain_of(ls_type: LsType, area: AreaId, iface: IfaceId) -> Option<Domain> {
+    match ls_type.flooding_scope() {
+        Scope::Link => Some(Domain::Link(iface)),
+        Scope::Area => Some(Domain::Area(area)),
+        Scope::As => Some(Domain::As),
+        Scope::Reserved => None,
+    }
+}
+
+/// The database.
+#[derive(Clone, Debug, Default)]
+pub struct Lsdb {
+    entries: BTreeMap<LsaKey, Entry>,
+    by_expiry: std::collections::BTreeSet<(Instant, LsaKey)>,
+}
+
+impl Lsdb {
+    /// Installs an instance in place of the one before, if any.
+    pub fn install(&mut self, domain: Domain, lsa: Lsa, source: Source, now: Instant) -> Change {
+        let key = lsa.key(domain);
+        let entry = Entry::new(lsa, source, now);
+        let expires = entry.expires();
+        let change = match self.entries.insert(key, entry) {
+            None => {
+                self.by_expiry.insert((expires, key));
+                return Change::New;
+            }
+            Some(before) => {
+                self.by_expiry.remove(&(before.expires(), key));
+                match self.entries.get(&key) {
+                    Some(after) if after.same_meaning(&before, now) => Change::Refreshed,
+                    _ => Change::Changed,
+                }
+            }
+        };
+        self.by_expiry.insert((expires, key));
+        change
+    }
+
+    /// Removes an instance.
+    pub fn remove(&mut self, key: &LsaKey) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        self.by_expiry.remove(&(entry.expires(), *key));
+        Some(entry)
+    }
+
+    /// The instance under `key`.
+    pub fn get(&self, key: &LsaKey) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// Every instance, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// How many instances there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The instances of one domain.
+    pub fn domain(&self, domain: Domain) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.range(lowest(domain, LsType(0), LinkStateId(0)), highest(domain, LsType(u16::MAX)))
+    }
+
+    /// The instances of one LS type in one domain.
+    pub fn of_type(&self, domain: Domain, ls_type: LsType) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.range(lowest(domain, ls_type, LinkStateId(0)), highest(domain, ls_type))
+    }
+
+    /// The instances of one LS type by one router in one domain (a router may have several: RFC 5340 §4.4.3.2).
+    pub fn of_router(
+        &self,
+        domain: Domain,
+        ls_type: LsType,
+        router: RouterId,
+    ) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.of_type(domain, ls_type).filter(move |(key, _)| key.adv_router == router)
+    }
+
+    /// The instances that `router` originated, in every domain.
+    pub fn self_originated(&self, router: RouterId) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.entries.iter().filter(move |(key, _)| key.adv_router == router)
+    }
+
+    /// When the next instance reaches MaxAge.
+    pub fn next_expiry(&self, now: Instant) -> Option<Instant> {
+        self.by_expiry.range((Bound::Excluded((now, LAST_KEY)), Bound::Unbounded)).next().map(|(at, _)| *at)
+    }
+
+    /// The instances that reached MaxAge after `since` and by `now`.
+    pub fn expired(&self, since: Instant, now: Instant) -> impl Iterator<Item = &LsaKey> {
+        self.by_expiry.range((Bound::Excluded((since, LAST_KEY)), Bound::Included((now, LAST_KEY)))).map(|(_, key)| key)
+    }
+
+    /// The instances at MaxAge, waiting to be removed (RFC 2328 §14).
+    pub fn max_aged(&self, now: Instant) -> impl Iterator<Item = &LsaKey> {
+        self.by_expiry.range(..=(now, LAST_KEY)).map(|(_, key)| key)
+    }
+
+    fn range(&self, low: LsaKey, high: LsaKey) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.entries.range(low..=high)
+    }
+}
+
+const LAST_KEY: LsaKey = LsaKey {
+    domain: Domain::Link(crate::id::IfaceId(u32::MAX)),
+    ls_type: LsType(u16::MAX),
+    link_state_id: LinkStateId(u32::MAX),
+    adv_router: RouterId(u32::MAX),
+};
+
+fn lowest(domain: Domain, ls_type: LsType, link_state_id: LinkStateId) -> LsaKey {
+    LsaKey { domain, ls_type, link_state_id, adv_router: RouterId(0) }
+}
+
+fn highest(domain: Domain, ls_type: LsType) -> LsaKey {
+    LsaKey { domain, ls_type, link_state_id: LinkStateId(u32::MAX), adv_router: RouterId(u32::MAX) }
+}
+
+/// The age, in seconds, of an LSA that was `age` old `elapsed` whole seconds ago.
+fn aged(age: u16, elapsed: u64) -> u16 {
+    u64::from(age).saturating_add(elapsed).min(u64::from(MAX_AGE)) as u16
+}

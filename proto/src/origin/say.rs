@@ -1,0 +1,230 @@
+//! Bringing the database to what is wanted: originate, refresh, flush (RFC 2328 §12.4, §13.4, §14.1).
+
+use std::collections::BTreeSet;
+
+use crate::consts::{INITIAL_SEQUENCE, LS_REFRESH_TIME, MAX_AGE, MAX_OWN_LSA, MAX_SEQUENCE, MIN_LS_INTERVAL_TOPOLOGY};
+use crate::ctx::{Event, Timer};
+use crate::flood::Core;
+use crate::id::LsaKey;
+use crate::lsa::{LsType, Lsa, LsaBody, LsaHeader};
+use crate::lsdb::Source;
+use crate::origin::{FIGHT_LIMIT, FIGHT_WINDOW, Memory, Origin, Wanted};
+use crate::time::Instant;
+
+/// What is to be done about one LSA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// Nothing.
+    No,
+    /// Originate it with this content; the content differs from the one in the database (or there is none).
+    Say(&'static str),
+    /// Originate the same content under a new sequence number.
+    Again(&'static str),
+    /// Flush it.
+    Flush(&'static str),
+}
+
+impl Origin {
+    /// Brings the database to what is wanted, as far as that is allowed now; timers are set for the rest.
+    pub fn reconcile(&mut self, core: &mut Core) {
+        core.ctx.origination_due = false;
+        if !self.is_ready() {
+            return;
+        }
+        let wanted = self.wanted(core);
+        let mut keys: BTreeSet<LsaKey> = wanted.keys().copied().collect();
+        keys.extend(core.lsdb.self_originated(core.router_id).map(|(key, _)| *key));
+        let (service, other): (Vec<LsaKey>, Vec<LsaKey>) = keys.into_iter().partition(|key| self.is_service(key));
+        self.say_services(core, &wanted, &service);
+        for key in other {
+            self.say_one(core, key, wanted.get(&key));
+        }
+    }
+
+    /// Service prefixes: a changed one takes its companion along, in the same LS Update and behind it.
+    fn say_services(&mut self, core: &mut Core, wanted: &Wanted, keys: &[LsaKey]) {
+        let companions = self.companions(core);
+        let companion_at = companions.iter().map(|key| self.not_before(key)).max().unwrap_or(Instant::EPOCH);
+        let mut said = Vec::new();
+        for key in keys {
+            let body = wanted.get(key);
+            let due = self.due(core, key, body);
+            let changed = matches!(due, Due::Say(_)) && core.lsdb.get(key).is_some();
+            if changed && companion_at > core.ctx.now {
+                core.ctx.timers.set(Timer::MinLsInterval(*key), companion_at.max(self.not_before(key)));
+                continue;
+            }
+            if self.carry_out(core, *key, (due, body)) {
+                self.companion_owed |= changed || matches!(due, Due::Flush(_));
+                said.push(*key);
+            }
+        }
+        if self.companion_owed && !companions.is_empty() {
+            if companion_at <= core.ctx.now {
+                said.extend(self.say_companions(core, &companions));
+            } else if let Some(first) = companions.first() {
+                core.ctx.timers.set(Timer::MinLsInterval(*first), companion_at);
+            }
+        }
+        core.flood(&said, None);
+    }
+
+    /// Originates the companions with a toggled content.
+    fn say_companions(&mut self, core: &mut Core, companions: &[LsaKey]) -> Vec<LsaKey> {
+        self.companion_owed = false;
+        match self.companion {
+            super::Companion::None => return Vec::new(),
+            super::Companion::Link => self.toggled_link = !self.toggled_link,
+            super::Companion::Router => self.toggled_router = !self.toggled_router,
+        }
+        let wanted = self.wanted(core);
+        let mut said = Vec::new();
+        for key in companions {
+            let body = wanted.get(key);
+            let due = self.due(core, key, body);
+            if self.carry_out(core, *key, (due, body)) {
+                said.push(*key);
+            }
+        }
+        said
+    }
+
+    fn say_one(&mut self, core: &mut Core, key: LsaKey, body: Option<&LsaBody>) {
+        let due = self.due(core, &key, body);
+        if self.carry_out(core, key, (due, body)) {
+            core.flood(&[key], None);
+        }
+    }
+
+    /// What is to be done about an LSA, leaving MinLSInterval aside.
+    fn due(&self, core: &Core, key: &LsaKey, body: Option<&LsaBody>) -> Due {
+        let entry = core.lsdb.get(key);
+        let present = entry.filter(|entry| !entry.is_max_age(core.ctx.now));
+        let heard = core.heard_own.contains(key);
+        match (body, present) {
+            (None, None) => Due::No,
+            (None, Some(_)) if heard => Due::Flush("not ours any more: left from a former life"),
+            (None, Some(_)) => Due::Flush("no longer wanted"),
+            (Some(_), None) => Due::Say("new"),
+            (Some(body), Some(entry)) if entry.lsa().body != *body => Due::Say("changed"),
+            (Some(_), Some(_)) if heard => Due::Again("outrun: a newer instance of ours was about"),
+            (Some(_), Some(_)) if self.refresh_due.contains(key) => Due::Again("refresh"),
+            (Some(_), Some(_)) => Due::No,
+        }
+    }
+
+    /// Does it, if it may be done now; says whether there is something to flood.
+    fn carry_out(&mut self, core: &mut Core, key: LsaKey, (due, body): (Due, Option<&LsaBody>)) -> bool {
+        match (due, body) {
+            (Due::Flush(cause), _) => self.flush(core, key, cause),
+            (Due::Say(cause) | Due::Again(cause), Some(body)) => self.originate(core, key, (body, cause)),
+            _ => {
+                core.heard_own.remove(&key);
+                false
+            }
+        }
+    }
+
+    fn not_before(&self, key: &LsaKey) -> Instant {
+        self.memory.get(key).map_or(Instant::EPOCH, |memory| memory.not_before)
+    }
+
+    /// Originates an LSA under the next sequence number (RFC 2328 §12.4).
+    fn originate(&mut self, core: &mut Core, key: LsaKey, (body, cause): (&LsaBody, &'static str)) -> bool {
+        let now = core.ctx.now;
+        let not_before = self.not_before(&key);
+        if self.duplicate {
+            return false; // Timer::DuplicateHold brings us back
+        }
+        if not_before > now {
+            core.ctx.timers.set(Timer::MinLsInterval(key), not_before);
+            return false;
+        }
+        let in_lsdb = core.lsdb.get(&key).map(|entry| entry.lsa().header.sequence);
+        let last = self.memory.get(&key).map(|memory| memory.sequence).max(in_lsdb);
+        let sequence = match last {
+            None => INITIAL_SEQUENCE,
+            Some(MAX_SEQUENCE) => return self.wrap(core, key),
+            Some(last) => last + 1,
+        };
+        if core.heard_own.remove(&key) && self.fights(core, key) {
+            return false;
+        }
+        let LsaKey { ls_type, link_state_id, adv_router, .. } = key;
+        let header = LsaHeader { ls_type, link_state_id, adv_router, sequence, ..LsaHeader::default() };
+        let lsa = Lsa::build(header, body.clone());
+        if lsa.raw.len() > MAX_OWN_LSA && key.ls_type != LsType::NETWORK {
+            core.ctx.event(Event::TooLarge { key, bytes: lsa.raw.len() });
+            let again = now + self.interval(&key);
+            self.remember(key, last.unwrap_or(INITIAL_SEQUENCE - 1), again);
+            return false;
+        }
+        core.install(key.domain, lsa, Source::Ours);
+        self.refresh_due.remove(&key);
+        let again = now + self.interval(&key);
+        self.remember(key, sequence, again);
+        core.ctx.timers.set(Timer::Refresh(key), now + LS_REFRESH_TIME);
+        core.ctx.timers.clear(Timer::MinLsInterval(key));
+        core.ctx.event(Event::Originated { key, sequence, cause });
+        true
+    }
+
+    /// Flushes an LSA (RFC 2328 §14.1); never delayed.
+    fn flush(&mut self, core: &mut Core, key: LsaKey, cause: &'static str) -> bool {
+        if core.heard_own.contains(&key) && self.duplicate {
+            return false; // it may be the other's: Timer::DuplicateHold brings us back
+        }
+        if core.heard_own.remove(&key) && self.fights(core, key) {
+            return false;
+        }
+        let Some(entry) = core.lsdb.get(&key) else { return false };
+        let sequence = entry.lsa().header.sequence;
+        let lsa = entry.lsa().with_age(MAX_AGE);
+        core.install(key.domain, lsa, Source::Ours);
+        let before = self.not_before(&key);
+        let again = before.max(core.ctx.now + MIN_LS_INTERVAL_TOPOLOGY);
+        self.remember(key, sequence, again);
+        self.refresh_due.remove(&key);
+        core.ctx.timers.clear(Timer::Refresh(key));
+        core.ctx.timers.clear(Timer::MinLsInterval(key));
+        core.ctx.event(Event::Flushed { key, cause });
+        true
+    }
+
+    /// The sequence space is used up: flush, and begin anew once the LSA is gone everywhere (RFC 2328 §12.1.6).
+    fn wrap(&mut self, core: &mut Core, key: LsaKey) -> bool {
+        match core.lsdb.get(&key) {
+            Some(entry) if entry.is_max_age(core.ctx.now) => false, // `forget` brings us back
+            Some(_) => self.flush(core, key, "the sequence numbers are used up"),
+            None => {
+                self.memory.remove(&key);
+                core.ctx.origination_due = true;
+                false
+            }
+        }
+    }
+
+    fn remember(&mut self, key: LsaKey, sequence: i32, not_before: Instant) {
+        let memory =
+            self.memory.entry(key).or_insert(Memory { sequence, not_before, outrun: 0, outrun_at: Instant::EPOCH });
+        memory.sequence = memory.sequence.max(sequence);
+        memory.not_before = not_before;
+    }
+
+    /// Counts an answer to a foreign instance of an LSA of ours; too many mean a duplicate Router ID.
+    fn fights(&mut self, core: &mut Core, key: LsaKey) -> bool {
+        let now = core.ctx.now;
+        let Some(memory) = self.memory.get_mut(&key) else { return false };
+        if now.since(memory.outrun_at) > FIGHT_WINDOW {
+            memory.outrun = 0;
+        }
+        memory.outrun += 1;
+        memory.outrun_at = now;
+        if memory.outrun <= FIGHT_LIMIT {
+            return false;
+        }
+        memory.outrun = 0;
+        self.hold_back(core);
+        true
+    }
+}

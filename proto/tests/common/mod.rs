@@ -1,0 +1,352 @@
+//! A small network of engines in virtual time: links with delay and seeded loss, and the outputs kept per router.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use ospf_proto::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS};
+use ospf_proto::ctx::{Event, Transmit};
+use ospf_proto::engine::{Command, Config, Engine, IfaceConfig, Input, LinkEvent, LinkState, NetworkType, Output};
+use ospf_proto::id::{IfaceId, RouterId};
+use ospf_proto::lsa::Prefix;
+use ospf_proto::rib::{Route, RouteChange};
+use ospf_proto::state::NeighborState;
+use ospf_proto::time::Instant;
+
+pub fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub fn rid(n: u32) -> RouterId {
+    RouterId(n)
+}
+
+pub fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+/// One attachment of a router to a link.
+#[derive(Clone, Debug)]
+struct Port {
+    router: usize,
+    iface: IfaceId,
+    address: Ipv6Addr,
+    cut: bool,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub engine: Option<Engine>,
+    pub config: Config,
+    pub routes: BTreeMap<Prefix, Route>,
+    pub events: Vec<(Instant, Event)>,
+    pub sent: Vec<(Instant, Transmit)>,
+    links: Vec<LinkState>,
+    groups: BTreeSet<(IfaceId, Ipv6Addr)>,
+    lives: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    at: Instant,
+    number: u64,
+    router: usize,
+    iface: IfaceId,
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+    bytes: Vec<u8>,
+}
+
+/// The network.
+#[derive(Debug)]
+pub struct Net {
+    pub now: Instant,
+    pub nodes: Vec<Node>,
+    links: Vec<Vec<Port>>,
+    flights: BTreeSet<Flight>,
+    number: u64,
+    pub loss_percent: u64,
+    pub delay: Duration,
+    random: u64,
+}
+
+impl Net {
+    pub fn new(seed: u64) -> Self {
+        Net {
+            now: Instant::EPOCH,
+            nodes: Vec::new(),
+            links: Vec::new(),
+            flights: BTreeSet::new(),
+            number: 0,
+            loss_percent: 0,
+            delay: ms(1),
+            random: seed,
+        }
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// Adds a router; `change` adjusts its configuration before its interfaces are added by `link`.
+    pub fn router(&mut self, change: impl FnOnce(&mut Config)) -> usize {
+        let mut config = Config::new(rid(self.nodes.len() as u32 + 1));
+        change(&mut config);
+        self.nodes.push(Node {
+            engine: None,
+            config,
+            routes: BTreeMap::new(),
+            events: Vec::new(),
+            sent: Vec::new(),
+            links: Vec::new(),
+            groups: BTreeSet::new(),
+            lives: 0,
+        });
+        self.nodes.len() - 1
+    }
+
+    /// Adds a server: R-bit clear, priority 0 on its links.
+    pub fn server(&mut self) -> usize {
+        self.router(|config| config.forwarding = false)
+    }
+
+    /// Attaches routers to a new link; hello 1 s, dead 4 s; `change` adjusts each interface.
+    pub fn link(&mut self, routers: &[usize], kind: NetworkType, change: impl Fn(usize, &mut IfaceConfig)) -> usize {
+        let number = self.links.len();
+        let mut ports = Vec::new();
+        for router in routers {
+            let node = &mut self.nodes[*router];
+            let iface = IfaceId(node.links.len() as u32 + 1);
+            let name = format!("eth{}", iface.0);
+            let mut config = IfaceConfig::new(name.clone());
+            config.network_type = kind;
+            config.hello_interval = 1;
+            config.dead_interval = 4;
+            config.priority = u8::from(node.config.forwarding);
+            change(*router, &mut config);
+            node.config.interfaces.push(config);
+            let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, number as u16, *router as u16 + 1);
+            let link_prefix = Ipv6Addr::new(0x2001, 0xdb8, 0, number as u16, 0, 0, 0, 0);
+            node.links.push(LinkState {
+                iface,
+                name,
+                up: true,
+                mtu: 1500,
+                link_local: Some(address),
+                prefixes: vec![Prefix::new(link_prefix, 64).unwrap()],
+                addresses: Vec::new(),
+            });
+            ports.push(Port { router: *router, iface, address, cut: false });
+        }
+        self.links.push(ports);
+        number
+    }
+
+    pub fn broadcast(&mut self, routers: &[usize]) -> usize {
+        self.link(routers, NetworkType::Broadcast, |_, _| {})
+    }
+
+    /// Starts a router (again).
+    pub fn start(&mut self, router: usize) {
+        let node = &mut self.nodes[router];
+        node.lives += 1;
+        node.routes.clear();
+        node.groups.clear();
+        let seed = (router as u64 + 1) * 1_000_003 + node.lives;
+        node.engine = Some(Engine::new(node.config.clone(), seed, self.now));
+        for link in node.links.clone() {
+            self.input(router, Input::Link(LinkEvent::State(link)));
+        }
+    }
+
+    pub fn start_all(&mut self) {
+        for router in 0..self.nodes.len() {
+            self.start(router);
+        }
+    }
+
+    /// Kills a router: no flush, no goodbye.
+    pub fn kill(&mut self, router: usize) {
+        self.nodes[router].engine = None;
+    }
+
+    /// Cuts a router off a link without its noticing, or mends it.
+    pub fn cut(&mut self, link: usize, router: usize, cut: bool) {
+        for port in self.links[link].iter_mut().filter(|port| port.router == router) {
+            port.cut = cut;
+        }
+    }
+
+    /// Tells a router that its interface (the `nth` it was attached by) is up or down.
+    pub fn set_link(&mut self, router: usize, nth: usize, up: bool) {
+        self.nodes[router].links[nth].up = up;
+        let link = self.nodes[router].links[nth].clone();
+        self.input(router, Input::Link(LinkEvent::State(link)));
+    }
+
+    pub fn command(&mut self, router: usize, command: Command) {
+        self.input(router, Input::Command(command));
+    }
+
+    pub fn engine(&self, router: usize) -> &Engine {
+        self.nodes[router].engine.as_ref().expect("the router runs")
+    }
+
+    pub fn input(&mut self, router: usize, input: Input<'_>) {
+        let now = self.now;
+        let Some(engine) = self.nodes[router].engine.as_mut() else { return };
+        engine.handle(now, input);
+        self.drain(router);
+    }
+
+    fn drain(&mut self, router: usize) {
+        let now = self.now;
+        while let Some(output) = self.nodes[router].engine.as_mut().and_then(Engine::poll_output) {
+            let node = &mut self.nodes[router];
+            match output {
+                Output::Transmit(transmit) => {
+                    node.sent.push((now, transmit.clone()));
+                    self.transmit(router, transmit);
+                }
+                Output::Membership(m) => {
+                    if m.joined {
+                        node.groups.insert((m.iface, m.group));
+                    } else {
+                        node.groups.remove(&(m.iface, m.group));
+                    }
+                }
+                Output::Route(RouteChange::Install(prefix, route)) => {
+                    node.routes.insert(prefix, route);
+                }
+                Output::Route(RouteChange::Remove(prefix)) => {
+                    assert!(node.routes.remove(&prefix).is_some(), "a route that was never installed is removed");
+                }
+                Output::Event(event) => node.events.push((now, event)),
+            }
+        }
+    }
+
+    fn transmit(&mut self, router: usize, transmit: Transmit) {
+        let Transmit { iface, src, dst, bytes } = transmit;
+        let Some(ports) = self.links.iter().find(|ports| ports.iter().any(|p| p.router == router && p.iface == iface))
+        else {
+            return;
+        };
+        let ports = ports.clone();
+        if ports.iter().any(|p| p.router == router && p.cut) {
+            return;
+        }
+        for port in ports.iter().filter(|p| p.router != router && !p.cut) {
+            let multicast = dst == ALL_SPF_ROUTERS || dst == ALL_D_ROUTERS;
+            let heard = if multicast {
+                self.nodes[port.router].groups.contains(&(port.iface, dst))
+            } else {
+                port.address == dst
+            };
+            if !heard || self.random() % 100 < self.loss_percent {
+                continue;
+            }
+            self.number += 1;
+            self.flights.insert(Flight {
+                at: self.now + self.delay,
+                number: self.number,
+                router: port.router,
+                iface: port.iface,
+                src,
+                dst,
+                bytes: bytes.clone(),
+            });
+        }
+    }
+
+    /// Delivers a forged or replayed packet.
+    pub fn inject(&mut self, router: usize, iface: IfaceId, (src, dst): (Ipv6Addr, Ipv6Addr), bytes: &[u8]) {
+        self.input(router, Input::Packet { iface, src, dst, bytes });
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let flight = self.flights.first().map(|flight| flight.at);
+            let timers = self.nodes.iter().filter_map(|node| node.engine.as_ref()?.next_timeout());
+            let next = timers.chain(flight).min();
+            let Some(next) = next.filter(|at| *at <= end) else { break };
+            self.now = self.now.max(next);
+            while self.flights.first().is_some_and(|flight| flight.at <= self.now) {
+                let Some(f) = self.flights.pop_first() else { break };
+                self.input(f.router, Input::Packet { iface: f.iface, src: f.src, dst: f.dst, bytes: &f.bytes });
+            }
+            for router in 0..self.nodes.len() {
+                let due = self.nodes[router].engine.as_ref().and_then(Engine::next_timeout);
+                if due.is_some_and(|at| at <= self.now) {
+                    self.input(router, Input::Tick);
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass until `condition` holds; says how long it took. Panics after `limit`.
+    pub fn run_until(&mut self, limit: Duration, what: &str, condition: impl Fn(&Net) -> bool) -> Duration {
+        let start = self.now;
+        while !condition(self) {
+            assert!(self.now.since(start) < limit, "{what}: not within {limit:?}");
+            self.run(ms(1));
+        }
+        self.now.since(start)
+    }
+
+    pub fn state(&self, router: usize, of: usize) -> Option<NeighborState> {
+        let of = self.nodes[of].config.router_id;
+        let neighbors = self.nodes[router].engine.as_ref()?.view().neighbors();
+        neighbors.iter().find(|n| n.router == of).map(|n| n.state)
+    }
+
+    pub fn full(&self, a: usize, b: usize) -> bool {
+        self.state(a, b) == Some(NeighborState::Full) && self.state(b, a) == Some(NeighborState::Full)
+    }
+
+    /// The area's LSAs of a router: key, sequence, checksum.
+    pub fn area_lsdb(&self, router: usize) -> Vec<(String, i32, u16)> {
+        self.engine(router)
+            .view()
+            .lsas()
+            .iter()
+            .filter(|lsa| matches!(lsa.key.domain, ospf_proto::id::Domain::Area(_)))
+            .map(|lsa| (lsa.key.to_string(), lsa.lsa.header.sequence, lsa.lsa.header.checksum))
+            .collect()
+    }
+
+    pub fn assert_synchronised(&self, routers: &[usize]) {
+        let reference = self.area_lsdb(routers[0]);
+        assert!(!reference.is_empty());
+        for router in routers {
+            assert_eq!(self.area_lsdb(*router), reference, "LSDB of router {router}");
+        }
+    }
+
+    pub fn gateways(&self, router: usize, prefix: &Prefix) -> Vec<Ipv6Addr> {
+        let route = self.nodes[router].routes.get(prefix);
+        route.map(|r| r.next_hops.iter().filter_map(|hop| hop.gateway).collect()).unwrap_or_default()
+    }
+
+    pub fn address(&self, router: usize, link: usize) -> Ipv6Addr {
+        self.links[link].iter().find(|p| p.router == router).expect("attached").address
+    }
+}
+
+/// Every engine's routing table is what its LSDB gives, whatever its size.
+pub fn assert_exact(net: &Net) {
+    for node in net.nodes.iter().filter_map(|node| node.engine.as_ref()) {
+        node.check_invariants(usize::MAX).unwrap();
+    }
+}
