@@ -59,8 +59,10 @@ mod tests {
 
     #[test]
     fn of_two_that_start_together_the_higher_router_id_becomes_dr_and_the_other_backup() {
-        assert_eq!(elect(candidate(1, 1, 0, 0), vec![candidate(2, 1, 0, 0)]), (RouterId(2), RouterId(1)));
         assert_eq!(elect(candidate(2, 1, 0, 0), vec![candidate(1, 1, 0, 0)]), (RouterId(2), RouterId(1)));
+        // The other takes it for both (§9.4 (3)) until it hears who is Backup, which is itself.
+        assert_eq!(elect(candidate(1, 1, 0, 0), vec![candidate(2, 1, 0, 0)]), (RouterId(2), RouterId(2)));
+        assert_eq!(elect(candidate(1, 1, 2, 2), vec![candidate(2, 1, 2, 1)]), (RouterId(2), RouterId(1)));
     }
 
     #[test]
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn priority_zero_never_becomes_anything() {
         assert_eq!(elect(candidate(9, 0, 0, 0), vec![]), (RouterId(0), RouterId(0)));
-        assert_eq!(elect(candidate(9, 0, 0, 0), vec![candidate(1, 1, 0, 0)]), (RouterId(1), RouterId(0)));
+        assert_eq!(elect(candidate(9, 0, 0, 0), vec![candidate(1, 1, 1, 0)]), (RouterId(1), RouterId(0)));
     }
 
     proptest! {
