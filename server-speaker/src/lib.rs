@@ -5,6 +5,8 @@
 //! records into a cost, `advertise` turns the wanted advertisement into commands for the OSPFv3 engine.
 #![forbid(unsafe_code)]
 
+pub mod advertise;
+pub mod config;
 pub mod law;
 pub mod monitor;
 pub mod sample;

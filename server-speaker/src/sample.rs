@@ -45,11 +45,7 @@ pub struct Load {
 impl Load {
     /// How full the buffer is, 0.0 to 1.0 (a little above is possible: the kernel lets the last packet in).
     pub fn fill(&self) -> f64 {
-        if self.buffer == 0 {
-            0.0
-        } else {
-            self.queue as f64 / self.buffer as f64
-        }
+        if self.buffer == 0 { 0.0 } else { self.queue as f64 / self.buffer as f64 }
     }
 }
 
@@ -59,10 +55,7 @@ pub fn seconds<S: serde::Serializer>(at: &Instant, serializer: S) -> Result<S::O
 }
 
 /// As [`seconds`], where there may be none.
-pub fn maybe_seconds<S: serde::Serializer>(
-    at: &Option<Instant>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub fn maybe_seconds<S: serde::Serializer>(at: &Option<Instant>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => serializer.serialize_some(&at.since_epoch().as_secs_f64()),
         None => serializer.serialize_none(),

@@ -21,12 +21,7 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
 }
 
 fn monitor(protocol: Protocol, address: Ipv6Addr, port: u16) -> SocketMonitor {
-    SocketMonitor::open(Target {
-        protocol,
-        port,
-        addresses: vec![address],
-    })
-    .unwrap()
+    SocketMonitor::open(Target { protocol, port, addresses: vec![address] }).unwrap()
 }
 
 fn load(monitor: &mut SocketMonitor) -> Load {
@@ -37,10 +32,7 @@ fn load(monitor: &mut SocketMonitor) -> Load {
 fn wait_for(mut what: impl FnMut() -> bool) {
     let start = Instant::now();
     while !what() {
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "does not come true"
-        );
+        assert!(start.elapsed() < Duration::from_secs(2), "does not come true");
         std::thread::yield_now();
     }
 }
@@ -62,10 +54,7 @@ fn queue_and_drops_of_a_udp_socket_are_seen_and_served_counts_when_it_reads() {
     let waiting = load(&mut monitor);
     assert!(waiting.queue > 200 * 100, "{waiting:?}");
     // Somebody else of this namespace may be served meanwhile, but not 100 datagrams.
-    assert!(
-        waiting.served - before.served < 100,
-        "a datagram in the queue is not served yet"
-    );
+    assert!(waiting.served - before.served < 100, "a datagram in the queue is not served yet");
 
     let mut buffer = [0; 200];
     for _ in 0..200 {
@@ -97,10 +86,7 @@ fn rcvbuf_errors_of_the_namespace_count_the_same_drops() {
     }
     let errors = snmp6.read().unwrap().rcvbuf_errors - before.rcvbuf_errors;
     let drops = load(&mut monitor).dropped;
-    assert!(
-        drops > 1000 && errors >= drops,
-        "{drops} drops, {errors} errors"
-    );
+    assert!(drops > 1000 && errors >= drops, "{drops} drops, {errors} errors");
 }
 
 #[test]
@@ -109,20 +95,11 @@ fn a_service_on_the_wildcard_serves_every_address_and_one_on_an_address_only_tha
     let wildcard = UdpSocket::bind("[::]:0").unwrap();
     let port = wildcard.local_addr().unwrap().port();
     let anycast = "2001:db8:53::53".parse().unwrap();
-    assert_eq!(
-        monitor(Protocol::Udp, anycast, port).health(),
-        Health::Alive
-    );
+    assert_eq!(monitor(Protocol::Udp, anycast, port).health(), Health::Alive);
     drop(wildcard);
     let bound = UdpSocket::bind(("::1", port)).unwrap();
-    assert_eq!(
-        monitor(Protocol::Udp, Ipv6Addr::LOCALHOST, port).health(),
-        Health::Alive
-    );
-    assert!(matches!(
-        monitor(Protocol::Udp, anycast, port).health(),
-        Health::Dead(_)
-    ));
+    assert_eq!(monitor(Protocol::Udp, Ipv6Addr::LOCALHOST, port).health(), Health::Alive);
+    assert!(matches!(monitor(Protocol::Udp, anycast, port).health(), Health::Dead(_)));
     drop(bound);
 }
 
@@ -135,10 +112,7 @@ fn a_closed_udp_socket_is_dead_at_the_next_look_and_a_new_one_is_another_generat
     let first = load(&mut monitor);
     drop(server);
     let sample = monitor.sample(Moment::EPOCH);
-    assert_eq!(
-        sample.health,
-        Health::Dead(format!("no UDP socket for [::1]:{port}"))
-    );
+    assert_eq!(sample.health, Health::Dead(format!("no UDP socket for [::1]:{port}")));
     assert_eq!(sample.load, None);
     let _server = UdpSocket::bind(("::1", port)).unwrap();
     assert_ne!(load(&mut monitor).generation, first.generation);
@@ -148,12 +122,9 @@ fn a_closed_udp_socket_is_dead_at_the_next_look_and_a_new_one_is_another_generat
 fn sockets_that_share_a_port_are_summed() {
     let _alone = alone();
     let reuseport = |port: u16| {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
         socket.set_reuse_port(true).unwrap();
-        socket
-            .bind(&std::net::SocketAddr::from((Ipv6Addr::LOCALHOST, port)).into())
-            .unwrap();
+        socket.bind(&std::net::SocketAddr::from((Ipv6Addr::LOCALHOST, port)).into()).unwrap();
         UdpSocket::from(socket)
     };
     let first = reuseport(0);
@@ -165,19 +136,10 @@ fn sockets_that_share_a_port_are_summed() {
     assert_eq!(two.buffer, 2 * one.buffer);
     assert_ne!(two.generation, one.generation);
     for _ in 0..40 {
-        UdpSocket::bind("[::1]:0")
-            .unwrap()
-            .send_to(&[0; 50], ("::1", port))
-            .unwrap();
+        UdpSocket::bind("[::1]:0").unwrap().send_to(&[0; 50], ("::1", port)).unwrap();
     }
     let queued = load(&mut monitor).queue;
-    let own: u32 = SockDiag::open()
-        .unwrap()
-        .udp_dump(port)
-        .unwrap()
-        .iter()
-        .map(|s| s.queue)
-        .sum();
+    let own: u32 = SockDiag::open().unwrap().udp_dump(port).unwrap().iter().map(|s| s.queue).sum();
     assert_eq!(queued, u64::from(own));
     assert!(queued > 40 * 50);
 }
@@ -191,21 +153,10 @@ fn a_tcp_listener_is_alive_and_dead_without_any_load() {
     let sample = monitor.sample(Moment::EPOCH);
     assert_eq!((sample.health, sample.load), (Health::Alive, None));
     let mut diag = SockDiag::open().unwrap();
-    let _waiting: Vec<_> = (0..3)
-        .map(|_| TcpStream::connect(("::1", port)).unwrap())
-        .collect();
-    wait_for(|| {
-        diag.listener(Ipv6Addr::LOCALHOST, port)
-            .unwrap()
-            .unwrap()
-            .backlog
-            == 3
-    });
+    let _waiting: Vec<_> = (0..3).map(|_| TcpStream::connect(("::1", port)).unwrap()).collect();
+    wait_for(|| diag.listener(Ipv6Addr::LOCALHOST, port).unwrap().unwrap().backlog == 3);
     drop(listener);
-    assert_eq!(
-        monitor.health(),
-        Health::Dead(format!("no listening TCP socket for [::1]:{port}"))
-    );
+    assert_eq!(monitor.health(), Health::Dead(format!("no listening TCP socket for [::1]:{port}")));
 }
 
 #[test]
@@ -213,31 +164,17 @@ fn other_udp_sockets_of_the_namespace_are_named() {
     let _alone = alone();
     let server = UdpSocket::bind("[::1]:0").unwrap();
     let other = UdpSocket::bind("[::1]:0").unwrap();
-    let mut monitor = monitor(
-        Protocol::Udp,
-        Ipv6Addr::LOCALHOST,
-        server.local_addr().unwrap().port(),
-    );
+    let mut monitor = monitor(Protocol::Udp, Ipv6Addr::LOCALHOST, server.local_addr().unwrap().port());
     let others = monitor.others().unwrap();
-    assert!(
-        others.contains(&other.local_addr().unwrap().to_string()),
-        "{others:?}"
-    );
-    assert!(
-        !others.contains(&server.local_addr().unwrap().to_string()),
-        "{others:?}"
-    );
+    assert!(others.contains(&other.local_addr().unwrap().to_string()), "{others:?}");
+    assert!(!others.contains(&server.local_addr().unwrap().to_string()), "{others:?}");
 }
 
 #[test]
 fn a_look_at_the_health_takes_microseconds() {
     let _alone = alone();
     let server = UdpSocket::bind("[::1]:0").unwrap();
-    let mut monitor = monitor(
-        Protocol::Udp,
-        Ipv6Addr::LOCALHOST,
-        server.local_addr().unwrap().port(),
-    );
+    let mut monitor = monitor(Protocol::Udp, Ipv6Addr::LOCALHOST, server.local_addr().unwrap().port());
     let start = Instant::now();
     for _ in 0..1000 {
         assert_eq!(monitor.health(), Health::Alive);

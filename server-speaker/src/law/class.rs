@@ -231,11 +231,7 @@ impl ClassRule {
             return Reason::Waiting;
         }
         let relapse = self.rejoined.is_some_and(|at| secs(now, at) < RELAPSE);
-        self.hold = if relapse {
-            (2.0 * self.hold).min(HOLD_MAX)
-        } else {
-            HOLD_MIN
-        };
+        self.hold = if relapse { (2.0 * self.hold).min(HOLD_MAX) } else { HOLD_MIN };
         let hold = std::time::Duration::from_secs_f64(self.hold * random.uniform(0.75, 1.25));
         self.leave_since = None;
         self.standing = Standing::Out(Absence {
@@ -271,11 +267,7 @@ impl ClassRule {
             return Reason::HoldDown;
         }
         let since = *self.join_since.get_or_insert(now);
-        let dwell = if urgent {
-            JOIN_DWELL_URGENT
-        } else {
-            JOIN_DWELL
-        };
+        let dwell = if urgent { JOIN_DWELL_URGENT } else { JOIN_DWELL };
         if secs(now, since) < dwell || quiet < GUARD {
             return Reason::Waiting;
         }
@@ -315,17 +307,8 @@ mod tests {
 
     /// Servers 1..n of 1000 q/s at cost 10 that carry `x` each, and me with `mu` at `cost`.
     fn farm(n: u32, x: f64, mu: f64, cost: u16) -> Assessment {
-        let member = |router, mu, x, cost| Member {
-            router,
-            cost,
-            in_class: cost == 10,
-            mu,
-            x,
-            m: 1.0,
-        };
-        let mut members: Vec<Member> = (1..=n)
-            .map(|r| member(RouterId(r), 1000.0, x, 10))
-            .collect();
+        let member = |router, mu, x, cost| Member { router, cost, in_class: cost == 10, mu, x, m: 1.0 };
+        let mut members: Vec<Member> = (1..=n).map(|r| member(RouterId(r), 1000.0, x, 10)).collect();
         members.push(member(ME, mu, if cost == 10 { x } else { 0.0 }, cost));
         Assessment::new(&members, 64, ME)
     }
@@ -340,23 +323,13 @@ mod tests {
     impl Run {
         fn new() -> Self {
             let mut random = Random::new(1);
-            Run {
-                rule: ClassRule::new(at(0.0), &mut random),
-                random,
-                now: 0.0,
-                mu: Some(300.0),
-            }
+            Run { rule: ClassRule::new(at(0.0), &mut random), random, now: 0.0, mu: Some(300.0) }
         }
 
         fn step(&mut self, a: &Assessment) -> Option<Reason> {
             self.now += 0.1;
             self.rule.watch(at(self.now), &a.class);
-            let moment = Moment {
-                now: at(self.now),
-                me: ME,
-                mu: self.mu,
-                assessment: a,
-            };
+            let moment = Moment { now: at(self.now), me: ME, mu: self.mu, assessment: a };
             self.rule.evaluate(&moment, &mut self.random)
         }
 
@@ -440,10 +413,7 @@ mod tests {
         assert!((22.5..=37.5).contains(&hold), "hold {hold}");
         run.mu = Some(1000.0);
         let back = run.run(&farm(7, 600.0, 1000.0, 20), 60.0).1.unwrap();
-        assert!(
-            back >= hold + 5.0 && back <= hold + 6.1,
-            "hold {hold}, back after {back}"
-        );
+        assert!(back >= hold + 5.0 && back <= hold + 6.1, "hold {hold}, back after {back}");
     }
 
     #[test]
@@ -463,14 +433,8 @@ mod tests {
             holds.push(secs(absence.until, absence.since));
             run.run(&farm(7, 600.0, 1000.0, 20), 700.0).1.unwrap();
         }
-        for (hold, expected) in holds
-            .iter()
-            .zip([30.0, 60.0, 120.0, 240.0, 480.0, 480.0, 480.0])
-        {
-            assert!(
-                (0.75 * expected..=1.25 * expected).contains(hold),
-                "{holds:?}"
-            );
+        for (hold, expected) in holds.iter().zip([30.0, 60.0, 120.0, 240.0, 480.0, 480.0, 480.0]) {
+            assert!((0.75 * expected..=1.25 * expected).contains(hold), "{holds:?}");
         }
         run.run(&farm(7, 600.0, 1000.0, 10), 61.0);
         let absence = run.leave();
@@ -484,27 +448,13 @@ mod tests {
         // An elephant moved to server 1: more excess than before although the rule still prefers the class without me.
         let mut members: Vec<Member> = farm(7, 600.0, 300.0, 20).order;
         for member in &mut members {
-            member.x = if member.router == RouterId(1) {
-                2200.0
-            } else {
-                350.0
-            };
+            member.x = if member.router == RouterId(1) { 2200.0 } else { 350.0 };
         }
         members.retain(|m| m.router != ME);
-        members.push(Member {
-            router: ME,
-            cost: 20,
-            in_class: false,
-            mu: 300.0,
-            x: 0.0,
-            m: 1.0,
-        });
+        members.push(Member { router: ME, cost: 20, in_class: false, mu: 300.0, x: 0.0, m: 1.0 });
         let a = Assessment::new(&members, 64, ME);
         let (reasons, back) = run.run(&a, 30.0);
-        assert!(
-            (11.9..13.0).contains(&back.unwrap()),
-            "verified after {back:?}"
-        );
+        assert!((11.9..13.0).contains(&back.unwrap()), "verified after {back:?}");
         assert_eq!(reasons.last(), Some(&Reason::LeavingRefuted));
         let (reasons, left) = run.run(&farm(7, 600.0, 300.0, 10), 590.0);
         assert_eq!(left, None);
@@ -516,18 +466,8 @@ mod tests {
     fn the_last_one_standing_goes_in_at_once() {
         let mut run = Run::new();
         run.leave();
-        let alone = Member {
-            router: ME,
-            cost: 20,
-            in_class: true,
-            mu: 300.0,
-            x: 100.0,
-            m: 1.0,
-        };
-        assert_eq!(
-            run.step(&Assessment::new(&[alone], 64, ME)),
-            Some(Reason::ClassEmpty)
-        );
+        let alone = Member { router: ME, cost: 20, in_class: true, mu: 300.0, x: 100.0, m: 1.0 };
+        assert_eq!(run.step(&Assessment::new(&[alone], 64, ME)), Some(Reason::ClassEmpty));
     }
 
     #[test]

@@ -119,23 +119,15 @@ impl Estimator {
     /// Takes one sample. With `hold_mu` (out of the class, where no traffic shows the capacity) mu stays as it is.
     pub fn observe(&mut self, now: Instant, load: Load, hold_mu: bool) {
         let last = self.last.replace(Reading { at: now, load });
-        self.full_samples = if load.fill() > FULL {
-            self.full_samples.saturating_add(1)
-        } else {
-            0
-        };
+        self.full_samples = if load.fill() > FULL { self.full_samples.saturating_add(1) } else { 0 };
         if (1..=DATAGRAM_BYTES_MAX).contains(&load.queue) {
-            self.datagram_bytes = Some(
-                self.datagram_bytes
-                    .map_or(load.queue, |seen| seen.min(load.queue)),
-            );
+            self.datagram_bytes = Some(self.datagram_bytes.map_or(load.queue, |seen| seen.min(load.queue)));
         }
         let Some(last) = last else { return };
         let dt = (now - last.at).as_secs_f64();
-        let (Some(served), Some(dropped)) = (
-            load.served.checked_sub(last.load.served),
-            load.dropped.checked_sub(last.load.dropped),
-        ) else {
+        let (Some(served), Some(dropped)) =
+            (load.served.checked_sub(last.load.served), load.dropped.checked_sub(last.load.dropped))
+        else {
             return self.restart_series();
         };
         if dt > GAP || load.generation != last.load.generation {
@@ -152,14 +144,7 @@ impl Estimator {
         self.x += weight(dt, TAU_OFFERED) * (offered - self.x);
         self.offered += weight(dt, TAU_RATES) * (offered - self.offered);
         self.served += weight(dt, TAU_RATES) * (rate - self.served);
-        let tick = Tick {
-            now,
-            dt,
-            rate,
-            dropped,
-            before: last.load,
-            after: load,
-        };
+        let tick = Tick { now, dt, rate, dropped, before: last.load, after: load };
         self.judge_backlog(&tick);
         if !hold_mu {
             self.follow(&tick, packet);
@@ -184,10 +169,7 @@ impl Estimator {
     }
 
     fn follow(&mut self, tick: &Tick, packet: f64) {
-        let onset = self.backlogged
-            && self
-                .backlog_last
-                .is_none_or(|last| (tick.now - last).as_secs_f64() > ONSET);
+        let onset = self.backlogged && self.backlog_last.is_none_or(|last| (tick.now - last).as_secs_f64() > ONSET);
         self.growth = if onset {
             (self.growth / 2.0).max(GROWTH / 16.0)
         } else {
@@ -214,10 +196,7 @@ impl Estimator {
         self.sigma = (self.variance * a / (2.0 - a)).sqrt();
         let mu = mu + a * (rate - mu);
         self.mu = Some(mu);
-        if self
-            .backlog_since
-            .is_some_and(|since| (tick.now - since).as_secs_f64() >= 1.0)
-        {
+        if self.backlog_since.is_some_and(|since| (tick.now - since).as_secs_f64() >= 1.0) {
             self.learnt = Some(self.learnt.map_or(mu, |learnt| learnt.max(mu)));
         }
     }
@@ -248,8 +227,7 @@ impl Estimator {
     }
 
     fn believed(&self, rate: f64) -> f64 {
-        self.nominal()
-            .map_or(rate, |nominal| rate.min(CLAIM * nominal))
+        self.nominal().map_or(rate, |nominal| rate.min(CLAIM * nominal))
     }
 
     /// Starts anew with an assumed capacity (rejoining the class).
@@ -350,15 +328,8 @@ mod tests {
 
     impl Feed {
         fn new(nominal: Option<f64>) -> Self {
-            let load = Load {
-                buffer: BUFFER,
-                ..Load::default()
-            };
-            let mut feed = Feed {
-                estimator: Estimator::new(nominal),
-                ticks: 0,
-                load,
-            };
+            let load = Load { buffer: BUFFER, ..Load::default() };
+            let mut feed = Feed { estimator: Estimator::new(nominal), ticks: 0, load };
             feed.observe(false);
             feed
         }
@@ -396,14 +367,7 @@ mod tests {
     fn without_configuration_the_capacity_is_unknown_until_a_backlog_shows_it() {
         let mut feed = Feed::new(None);
         feed.run(20.0, 400.0, 0.0, 1);
-        assert_eq!(
-            (
-                feed.estimator.mu(),
-                feed.estimator.nominal(),
-                feed.estimator.rho()
-            ),
-            (None, None, None)
-        );
+        assert_eq!((feed.estimator.mu(), feed.estimator.nominal(), feed.estimator.rho()), (None, None, None));
         feed.run(5.0, 400.0, 100.0, 250);
         assert!((feed.mu() - 400.0).abs() < 4.0);
         assert!((feed.estimator.nominal().unwrap() - 400.0).abs() < 4.0);
@@ -448,10 +412,7 @@ mod tests {
         feed.run(10.0, 300.0, 300.0, 255);
         let low = feed.mu();
         let once = feed.run(20.0, 250.0, 0.0, 0).mu() / low;
-        assert!(
-            (1.09..1.12).contains(&once),
-            "halved growth, recovering: {once}"
-        );
+        assert!((1.09..1.12).contains(&once), "halved growth, recovering: {once}");
         feed.run(10.0, 300.0, 300.0, 255);
         let low = feed.mu();
         let twice = feed.run(20.0, 250.0, 0.0, 0).mu() / low;
@@ -495,12 +456,7 @@ mod tests {
         let mut feed = Feed::new(Some(1000.0));
         feed.run(10.0, 400.0, 0.0, 0);
         let x = feed.estimator.x();
-        feed.load = Load {
-            buffer: BUFFER,
-            generation: 1,
-            served: 1_000_000,
-            ..Load::default()
-        };
+        feed.load = Load { buffer: BUFFER, generation: 1, served: 1_000_000, ..Load::default() };
         feed.observe(false);
         assert_eq!(feed.estimator.x(), x);
         feed.load.served = 3;
@@ -513,21 +469,12 @@ mod tests {
         let mut feed = Feed::new(Some(1000.0));
         feed.run(1.0, 0.0, 0.0, 1).run(0.1, 100.0, 0.0, 11);
         let growth = feed.estimator.x() / weight(0.1, TAU_OFFERED);
-        assert!(
-            (growth - 200.0).abs() < 15.0,
-            "10 served and 10 queued in 100 ms, not {growth}"
-        );
+        assert!((growth - 200.0).abs() < 15.0, "10 served and 10 queued in 100 ms, not {growth}");
     }
 
     fn record(at: u64, mu: f64, x: f64) -> Record {
         let at = Instant::from_epoch(Duration::from_secs(at));
-        Record {
-            mu: Some(mu),
-            x,
-            nominal: Some(1000.0),
-            class: 0,
-            at,
-        }
+        Record { mu: Some(mu), x, nominal: Some(1000.0), class: 0, at }
     }
 
     #[test]
@@ -552,10 +499,7 @@ mod tests {
 
     #[test]
     fn another_class_is_told_at_once() {
-        let next = Record {
-            class: 1,
-            ..record(1, 1000.0, 500.0)
-        };
+        let next = Record { class: 1, ..record(1, 1000.0, 500.0) };
         assert!(record(0, 1000.0, 500.0).superseded_by(&next, 0.0));
     }
 }

@@ -61,25 +61,12 @@ pub struct Member {
 impl Farm {
     /// The members with `me` among them, lowest router ID first. None while nobody knows any capacity.
     pub fn members(&self, me: &Peer) -> Option<Vec<Member>> {
-        let mut all: Vec<&Peer> = self
-            .peers
-            .iter()
-            .filter(|p| p.router != me.router)
-            .chain([me])
-            .collect();
+        let mut all: Vec<&Peer> = self.peers.iter().filter(|p| p.router != me.router).chain([me]).collect();
         all.sort_by_key(|p| p.router);
         let lowest = all.iter().map(|p| p.cost).min()?;
         let typical = median(all.iter().filter_map(|p| p.claim?.mu).collect())?;
-        let known: Vec<f64> = all
-            .iter()
-            .filter(|p| p.cost == lowest)
-            .filter_map(|p| p.claim?.x)
-            .collect();
-        let mean_x = if known.is_empty() {
-            0.0
-        } else {
-            known.iter().sum::<f64>() / known.len() as f64
-        };
+        let known: Vec<f64> = all.iter().filter(|p| p.cost == lowest).filter_map(|p| p.claim?.x).collect();
+        let mean_x = if known.is_empty() { 0.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
         let member = |peer: &&Peer| {
             let in_class = peer.cost == lowest;
             let mu = trusted_mu(peer.claim, typical);
@@ -88,19 +75,8 @@ impl Farm {
                 None if in_class => mean_x,
                 None => 0.0,
             };
-            let m = if self.by_capacity {
-                mu.max(f64::MIN_POSITIVE)
-            } else {
-                1.0
-            };
-            Member {
-                router: peer.router,
-                cost: peer.cost,
-                in_class,
-                mu,
-                x,
-                m,
-            }
+            let m = if self.by_capacity { mu.max(f64::MIN_POSITIVE) } else { 1.0 };
+            Member { router: peer.router, cost: peer.cost, in_class, mu, x, m }
         };
         Some(all.iter().map(member).collect())
     }
@@ -120,9 +96,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     if values.len() % 2 == 1 {
         return Some(upper);
     }
-    values
-        .get(values.len() / 2 - 1)
-        .map(|lower| (lower + upper) / 2.0)
+    values.get(values.len() / 2 - 1).map(|lower| (lower + upper) / 2.0)
 }
 
 /// Serialises a Router ID as people write it.
@@ -135,55 +109,30 @@ mod tests {
     use super::*;
 
     fn peer(router: u32, cost: u16, claim: Option<(Option<f64>, f64)>) -> Peer {
-        let claim = claim.map(|(mu, x)| Claim {
-            mu,
-            x: Some(x),
-            nominal: None,
-        });
-        Peer {
-            router: RouterId(router),
-            cost,
-            claim,
-        }
+        let claim = claim.map(|(mu, x)| Claim { mu, x: Some(x), nominal: None });
+        Peer { router: RouterId(router), cost, claim }
     }
 
     fn members(peers: Vec<Peer>, me: Peer) -> Vec<Member> {
-        Farm {
-            peers,
-            width: 16,
-            by_capacity: false,
-        }
-        .members(&me)
-        .unwrap()
+        Farm { peers, width: 16, by_capacity: false }.members(&me).unwrap()
     }
 
     #[test]
     fn without_any_known_capacity_there_is_nothing_to_count_with() {
-        let farm = Farm {
-            peers: vec![peer(2, 10, None)],
-            width: 16,
-            by_capacity: false,
-        };
+        let farm = Farm { peers: vec![peer(2, 10, None)], width: 16, by_capacity: false };
         assert_eq!(farm.members(&peer(1, 10, Some((None, 5.0)))), None);
     }
 
     #[test]
     fn an_unknown_capacity_is_the_median_of_the_known() {
-        let peers = vec![
-            peer(2, 10, Some((Some(100.0), 1.0))),
-            peer(3, 10, Some((Some(300.0), 1.0))),
-        ];
+        let peers = vec![peer(2, 10, Some((Some(100.0), 1.0))), peer(3, 10, Some((Some(300.0), 1.0)))];
         let all = members(peers, peer(1, 10, Some((None, 1.0))));
         assert_eq!(all[0].mu, 200.0);
     }
 
     #[test]
     fn a_peer_without_record_carries_the_mean_of_the_class_only_while_in_it() {
-        let peers = vec![
-            peer(2, 10, Some((Some(100.0), 30.0))),
-            peer(3, 10, None),
-            peer(4, 25, None),
-        ];
+        let peers = vec![peer(2, 10, Some((Some(100.0), 30.0))), peer(3, 10, None), peer(4, 25, None)];
         let all = members(peers, peer(1, 10, Some((Some(100.0), 50.0))));
         assert_eq!((all[2].x, all[2].mu, all[2].in_class), (40.0, 100.0, true));
         assert_eq!((all[3].x, all[3].mu, all[3].in_class), (0.0, 100.0, false));
@@ -191,44 +140,26 @@ mod tests {
 
     #[test]
     fn a_claim_above_four_times_the_median_or_the_nominal_is_clamped() {
-        let peers = vec![
-            peer(2, 10, Some((Some(100.0), 1.0))),
-            peer(3, 10, Some((Some(9000.0), 1.0))),
-        ];
+        let peers = vec![peer(2, 10, Some((Some(100.0), 1.0))), peer(3, 10, Some((Some(9000.0), 1.0)))];
         let all = members(peers, peer(1, 10, Some((Some(100.0), 1.0))));
         assert_eq!(all[2].mu, 400.0);
         let mut bold = peer(3, 10, Some((Some(9000.0), 1.0)));
-        bold.claim = bold.claim.map(|c| Claim {
-            nominal: Some(1000.0),
-            ..c
-        });
-        let all = members(
-            vec![peer(2, 10, Some((Some(100.0), 1.0))), bold],
-            peer(1, 10, Some((Some(100.0), 1.0))),
-        );
+        bold.claim = bold.claim.map(|c| Claim { nominal: Some(1000.0), ..c });
+        let all = members(vec![peer(2, 10, Some((Some(100.0), 1.0))), bold], peer(1, 10, Some((Some(100.0), 1.0))));
         assert_eq!(all[2].mu, 4000.0);
     }
 
     #[test]
     fn an_echo_of_myself_in_the_lsdb_does_not_count_twice() {
-        let all = members(
-            vec![peer(1, 30, None), peer(2, 10, None)],
-            peer(1, 10, Some((Some(100.0), 50.0))),
-        );
+        let all = members(vec![peer(1, 30, None), peer(2, 10, None)], peer(1, 10, Some((Some(100.0), 50.0))));
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].cost, 10);
     }
 
     #[test]
     fn routers_that_weigh_by_capacity_make_the_shares_proportional_to_it() {
-        let farm = Farm {
-            peers: vec![peer(2, 10, Some((Some(100.0), 1.0)))],
-            width: 16,
-            by_capacity: true,
-        };
-        let all = farm
-            .members(&peer(1, 10, Some((Some(400.0), 1.0))))
-            .unwrap();
+        let farm = Farm { peers: vec![peer(2, 10, Some((Some(100.0), 1.0)))], width: 16, by_capacity: true };
+        let all = farm.members(&peer(1, 10, Some((Some(400.0), 1.0)))).unwrap();
         assert_eq!((all[0].m, all[1].m), (400.0, 100.0));
     }
 }

@@ -52,35 +52,19 @@ impl Assessment {
         let load: f64 = members.iter().map(|m| m.x).sum();
         let capacity: f64 = members.iter().map(|m| m.mu).sum();
         let order = ordered(members);
-        let class: BTreeSet<RouterId> = members
-            .iter()
-            .filter(|m| m.in_class)
-            .map(|m| m.router)
-            .collect();
+        let class: BTreeSet<RouterId> = members.iter().filter(|m| m.in_class).map(|m| m.router).collect();
         let k = class.len().max(1) as f64;
         let unit = (load / k).min(0.1 * load);
         let (best, goodput_best) = best_class(&order, width, load, unit);
         let of = |set: &BTreeSet<RouterId>| {
-            goodput(
-                &order
-                    .iter()
-                    .filter(|m| set.contains(&m.router))
-                    .copied()
-                    .collect::<Vec<_>>(),
-                load,
-            )
+            goodput(&order.iter().filter(|m| set.contains(&m.router)).copied().collect::<Vec<_>>(), load)
         };
         let mut with_me = class.clone();
         with_me.insert(me);
         let mut without_me = class.clone();
         without_me.remove(&me);
         let excess = if load > 0.0 {
-            members
-                .iter()
-                .filter(|m| m.in_class)
-                .map(|m| (m.x - 1.02 * m.mu).max(0.0))
-                .sum::<f64>()
-                / load
+            members.iter().filter(|m| m.in_class).map(|m| (m.x - 1.02 * m.mu).max(0.0)).sum::<f64>() / load
         } else {
             0.0
         };
@@ -106,14 +90,8 @@ impl Assessment {
 
     /// The 0-based place of `router` among the servers outside S*: its standby rank.
     pub fn standby_rank(&self, router: RouterId) -> u16 {
-        let place = self
-            .order
-            .iter()
-            .filter(|m| !self.best.contains(&m.router))
-            .position(|m| m.router == router);
-        place
-            .and_then(|place| u16::try_from(place).ok())
-            .unwrap_or(0)
+        let place = self.order.iter().filter(|m| !self.best.contains(&m.router)).position(|m| m.router == router);
+        place.and_then(|place| u16::try_from(place).ok()).unwrap_or(0)
     }
 
     /// Whether `router` is among the `batch` worst of S \ S*.
@@ -131,11 +109,7 @@ impl Assessment {
 fn ordered(members: &[Member]) -> Vec<Member> {
     let top = members.iter().map(|m| m.mu / m.m).fold(0.0, f64::max);
     let step = |m: &Member| {
-        if top > 0.0 {
-            (m.mu / m.m / (STEP * top)).round() as i64
-        } else {
-            0
-        }
+        if top > 0.0 { (m.mu / m.m / (STEP * top)).round() as i64 } else { 0 }
     };
     let mut order = members.to_vec();
     order.sort_by_key(|m| (-step(m), m.router));
@@ -144,15 +118,10 @@ fn ordered(members: &[Member]) -> Vec<Member> {
 
 /// The largest top-k class of at most `width` next hops whose goodput is as good as the best.
 fn best_class(order: &[Member], width: usize, load: f64, unit: f64) -> (BTreeSet<RouterId>, f64) {
-    let tops: Vec<(usize, f64)> = (1..=order.len().min(width.max(1)))
-        .map(|k| (k, goodput(order.get(..k).unwrap_or(order), load)))
-        .collect();
+    let tops: Vec<(usize, f64)> =
+        (1..=order.len().min(width.max(1))).map(|k| (k, goodput(order.get(..k).unwrap_or(order), load))).collect();
     let most = tops.iter().map(|(_, g)| *g).fold(0.0, f64::max);
-    let found = tops
-        .iter()
-        .rev()
-        .find(|(_, g)| *g >= most - EQUAL * unit)
-        .copied();
+    let found = tops.iter().rev().find(|(_, g)| *g >= most - EQUAL * unit).copied();
     let (k, g) = found.unwrap_or((0, 0.0));
     (order.iter().take(k).map(|m| m.router).collect(), g)
 }
@@ -202,10 +171,7 @@ mod tests {
         let a = Assessment::new(&farm(&mu, 0.5 * mu.iter().sum::<f64>()), 16, RouterId(3));
         assert_eq!(a.best, [1, 2, 4, 5, 7, 8].map(RouterId).into());
         assert!(a.goodput_without_me > a.goodput_with_me);
-        assert_eq!(
-            (a.standby_rank(RouterId(3)), a.standby_rank(RouterId(6))),
-            (0, 1)
-        );
+        assert_eq!((a.standby_rank(RouterId(3)), a.standby_rank(RouterId(6))), (0, 1));
         assert!(a.is_among_the_worst(RouterId(6), 1));
         assert!(!a.is_among_the_worst(RouterId(3), 1));
     }

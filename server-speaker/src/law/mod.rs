@@ -146,55 +146,31 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
         class,
         at: now,
     };
-    let publish = state
-        .record
-        .is_none_or(|old| old.superseded_by(&record, state.estimator.sigma()));
+    let publish = state.record.is_none_or(|old| old.superseded_by(&record, state.estimator.sigma()));
     if publish {
         state.record = Some(record);
     }
-    let decision = Decision {
-        cost,
-        class,
-        reason: state.reason,
-        changed: cost != before,
-        publish,
-    };
+    let decision = Decision { cost, class, reason: state.reason, changed: cost != before, publish };
     (state, decision)
 }
 
 fn naive_cost(estimator: &Estimator) -> u16 {
-    let load = estimator
-        .mu()
-        .filter(|mu| *mu > 0.0)
-        .map_or(0.0, |mu| estimator.x() / mu);
+    let load = estimator.mu().filter(|mu| *mu > 0.0).map_or(0.0, |mu| estimator.x() / mu);
     CLASS_COST + (NAIVE_SCALE * load).min(NAIVE_MAX).round() as u16
 }
 
 fn goodput_cost(params: &Params, state: &mut State, inputs: &Inputs<'_>) -> (u16, Option<Reason>) {
     let now = inputs.now;
     let mu = state.assumed_mu(now);
-    let claim = Claim {
-        mu,
-        x: Some(state.estimator.x()),
-        nominal: state.estimator.nominal(),
-    };
-    let me = Peer {
-        router: params.router,
-        cost: standing_cost(state.rule.standing),
-        claim: Some(claim),
-    };
+    let claim = Claim { mu, x: Some(state.estimator.x()), nominal: state.estimator.nominal() };
+    let me = Peer { router: params.router, cost: standing_cost(state.rule.standing), claim: Some(claim) };
     let Some(members) = inputs.farm.members(&me) else {
         return (me.cost, Some(Reason::CapacityUnknown));
     };
     let assessment = Assessment::new(&members, inputs.farm.width, params.router);
     state.rule.watch(now, &assessment.class);
     let was_in = state.rule.is_in();
-    let moment = Moment {
-        now,
-        me: params.router,
-        mu,
-        assessment: &assessment,
-    };
+    let moment = Moment { now, me: params.router, mu, assessment: &assessment };
     let reason = state.rule.evaluate(&moment, &mut state.random);
     if !was_in && state.rule.is_in() {
         state.estimator.assume(mu);

@@ -7,15 +7,11 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET6, IPPROTO_TCP, IPPROTO_UDP};
 use netlink_packet_sock_diag::inet::nlas::Nla;
-use netlink_packet_sock_diag::inet::{
-    ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags,
-};
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -57,9 +53,7 @@ pub struct SockDiag {
 
 impl std::fmt::Debug for SockDiag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SockDiag")
-            .field("sequence", &self.sequence)
-            .finish_non_exhaustive()
+        f.debug_struct("SockDiag").field("sequence", &self.sequence).finish_non_exhaustive()
     }
 }
 
@@ -74,22 +68,12 @@ impl SockDiag {
             socket.set_non_blocking(true)?;
             Ok(socket)
         };
-        let socket = open().map_err(|source| MonitorError::Netlink {
-            operation: "open",
-            source,
-        })?;
-        Ok(SockDiag {
-            socket,
-            sequence: 0,
-        })
+        let socket = open().map_err(|source| MonitorError::Netlink { operation: "open", source })?;
+        Ok(SockDiag { socket, sequence: 0 })
     }
 
     /// The UDP socket that would get a datagram to this address and port.
-    pub fn udp(
-        &mut self,
-        address: Ipv6Addr,
-        port: u16,
-    ) -> Result<Option<UdpSocketState>, MonitorError> {
+    pub fn udp(&mut self, address: Ipv6Addr, port: u16) -> Result<Option<UdpSocketState>, MonitorError> {
         let mut id = SocketId::new_v6();
         id.destination_address = IpAddr::V6(address);
         id.destination_port = port;
@@ -102,42 +86,24 @@ impl SockDiag {
     pub fn udp_dump(&mut self, port: u16) -> Result<Vec<UdpSocketState>, MonitorError> {
         let mut id = SocketId::new_v6();
         id.source_port = port;
-        self.ask(&request(IPPROTO_UDP, StateFlags::all(), id), true)?
-            .iter()
-            .map(udp_state)
-            .collect()
+        self.ask(&request(IPPROTO_UDP, StateFlags::all(), id), true)?.iter().map(udp_state).collect()
     }
 
     /// The TCP socket that would get a connection to this address and port.
-    pub fn listener(
-        &mut self,
-        address: Ipv6Addr,
-        port: u16,
-    ) -> Result<Option<Listener>, MonitorError> {
+    pub fn listener(&mut self, address: Ipv6Addr, port: u16) -> Result<Option<Listener>, MonitorError> {
         let mut id = SocketId::new_v6();
         id.source_address = IpAddr::V6(address);
         id.source_port = port;
         id.cookie = [0xff; 8];
         let found = self.ask(&request(IPPROTO_TCP, StateFlags::LISTEN, id), false)?;
-        Ok(found.first().map(|r| Listener {
-            backlog: r.header.recv_queue,
-            backlog_max: r.header.send_queue,
-        }))
+        Ok(found.first().map(|r| Listener { backlog: r.header.recv_queue, backlog_max: r.header.send_queue }))
     }
 
     /// One question and all of its answers.
-    fn ask(
-        &mut self,
-        request: &InetRequest,
-        dump: bool,
-    ) -> Result<Vec<InetResponse>, MonitorError> {
+    fn ask(&mut self, request: &InetRequest, dump: bool) -> Result<Vec<InetResponse>, MonitorError> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
-        header.flags = if dump {
-            NLM_F_REQUEST | NLM_F_DUMP
-        } else {
-            NLM_F_REQUEST
-        };
+        header.flags = if dump { NLM_F_REQUEST | NLM_F_DUMP } else { NLM_F_REQUEST };
         header.sequence_number = self.sequence;
         let payload = NetlinkPayload::from(SockDiagMessage::InetRequest(request.clone()));
         let mut message = NetlinkMessage::new(header, payload);
@@ -150,9 +116,7 @@ impl SockDiag {
         let mut buffer: Vec<u8> = Vec::with_capacity(32 * 1024);
         loop {
             buffer.clear();
-            self.socket
-                .recv(&mut buffer, 0)
-                .map_err(failed("receive"))?;
+            self.socket.recv(&mut buffer, 0).map_err(failed("receive"))?;
             if self.take(&buffer, dump, &mut found)? {
                 return Ok(found);
             }
@@ -160,16 +124,9 @@ impl SockDiag {
     }
 
     /// Reads one datagram of answers; true when the last has come.
-    fn take(
-        &self,
-        mut bytes: &[u8],
-        dump: bool,
-        found: &mut Vec<InetResponse>,
-    ) -> Result<bool, MonitorError> {
+    fn take(&self, mut bytes: &[u8], dump: bool, found: &mut Vec<InetResponse>) -> Result<bool, MonitorError> {
         while !bytes.is_empty() {
-            let bad = |e: netlink_packet_core::DecodeError| {
-                MonitorError::Answer(format!("malformed answer: {e}"))
-            };
+            let bad = |e: netlink_packet_core::DecodeError| MonitorError::Answer(format!("malformed answer: {e}"));
             let length = NetlinkBuffer::new_checked(&bytes).map_err(bad)?.length() as usize;
             let message = NetlinkMessage::<SockDiagMessage>::deserialize(bytes).map_err(bad)?;
             bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -199,31 +156,15 @@ impl SockDiag {
 }
 
 fn request(protocol: u8, states: StateFlags, socket_id: SocketId) -> InetRequest {
-    InetRequest {
-        family: AF_INET6,
-        protocol,
-        extensions: ExtensionFlags::SKMEMINFO,
-        states,
-        socket_id,
-    }
+    InetRequest { family: AF_INET6, protocol, extensions: ExtensionFlags::SKMEMINFO, states, socket_id }
 }
 
 fn udp_state(response: &InetResponse) -> Result<UdpSocketState, MonitorError> {
     let id = &response.header.socket_id;
-    let memory = response.nlas.iter().find_map(|nla| {
-        if let Nla::MemInfo(memory) = nla {
-            Some(memory)
-        } else {
-            None
-        }
-    });
-    let memory = memory
-        .ok_or_else(|| MonitorError::Answer("no INET_DIAG_SKMEMINFO in the answer".into()))?;
+    let memory = response.nlas.iter().find_map(|nla| if let Nla::MemInfo(memory) = nla { Some(memory) } else { None });
+    let memory = memory.ok_or_else(|| MonitorError::Answer("no INET_DIAG_SKMEMINFO in the answer".into()))?;
     let IpAddr::V6(address) = id.source_address else {
-        return Err(MonitorError::Answer(format!(
-            "IPv4 address {} of an IPv6 socket",
-            id.source_address
-        )));
+        return Err(MonitorError::Answer(format!("IPv4 address {} of an IPv6 socket", id.source_address)));
     };
     Ok(UdpSocketState {
         address,

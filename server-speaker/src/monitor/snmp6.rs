@@ -32,33 +32,20 @@ impl Snmp6 {
     /// Opens the counters of this thread's namespace.
     pub fn open() -> Result<Self, MonitorError> {
         let file = File::open(PATH).map_err(|source| MonitorError::File { path: PATH, source })?;
-        Ok(Snmp6 {
-            file,
-            buffer: vec![0; 16 * 1024],
-        })
+        Ok(Snmp6 { file, buffer: vec![0; 16 * 1024] })
     }
 
     /// The counters now.
     pub fn read(&mut self) -> Result<Udp6Counters, MonitorError> {
         let mut filled = 0;
-        while let Some(rest) = self
-            .buffer
-            .get_mut(filled..)
-            .filter(|rest| !rest.is_empty())
-        {
+        while let Some(rest) = self.buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let offset = filled as u64;
-            match self
-                .file
-                .read_at(rest, offset)
-                .map_err(|source| MonitorError::File { path: PATH, source })?
-            {
+            match self.file.read_at(rest, offset).map_err(|source| MonitorError::File { path: PATH, source })? {
                 0 => break,
                 n => filled += n,
             }
         }
-        parse(&String::from_utf8_lossy(
-            self.buffer.get(..filled).unwrap_or_default(),
-        ))
+        parse(&String::from_utf8_lossy(self.buffer.get(..filled).unwrap_or_default()))
     }
 }
 
@@ -68,15 +55,9 @@ fn parse(text: &str) -> Result<Udp6Counters, MonitorError> {
             .filter_map(|line| line.split_once(char::is_whitespace))
             .find(|(name, _)| *name == counter)
             .and_then(|(_, value)| value.trim().parse().ok())
-            .ok_or(MonitorError::Counter {
-                path: PATH,
-                counter,
-            })
+            .ok_or(MonitorError::Counter { path: PATH, counter })
     };
-    Ok(Udp6Counters {
-        in_datagrams: counter("Udp6InDatagrams")?,
-        rcvbuf_errors: counter("Udp6RcvbufErrors")?,
-    })
+    Ok(Udp6Counters { in_datagrams: counter("Udp6InDatagrams")?, rcvbuf_errors: counter("Udp6RcvbufErrors")? })
 }
 
 #[cfg(test)]
@@ -86,13 +67,7 @@ mod tests {
     #[test]
     fn the_two_counters_are_found_by_name() {
         let text = "Ip6InReceives                   \t12\nUdp6InDatagrams                 \t7\nUdp6RcvbufErrors\t3\n";
-        assert_eq!(
-            parse(text).unwrap(),
-            Udp6Counters {
-                in_datagrams: 7,
-                rcvbuf_errors: 3
-            }
-        );
+        assert_eq!(parse(text).unwrap(), Udp6Counters { in_datagrams: 7, rcvbuf_errors: 3 });
     }
 
     #[test]

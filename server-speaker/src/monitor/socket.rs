@@ -42,11 +42,7 @@ pub struct SocketMonitor {
 impl SocketMonitor {
     /// A monitor in this thread's network namespace.
     pub fn open(target: Target) -> Result<Self, MonitorError> {
-        Ok(SocketMonitor {
-            target,
-            diag: SockDiag::open()?,
-            snmp6: Snmp6::open()?,
-        })
+        Ok(SocketMonitor { target, diag: SockDiag::open()?, snmp6: Snmp6::open()? })
     }
 
     /// What is watched.
@@ -58,14 +54,8 @@ impl SocketMonitor {
     pub fn health(&mut self) -> Health {
         for address in &self.target.addresses {
             let found = match self.target.protocol {
-                Protocol::Udp => self
-                    .diag
-                    .udp(*address, self.target.port)
-                    .map(|s| s.is_some()),
-                Protocol::Tcp => self
-                    .diag
-                    .listener(*address, self.target.port)
-                    .map(|l| l.is_some()),
+                Protocol::Udp => self.diag.udp(*address, self.target.port).map(|s| s.is_some()),
+                Protocol::Tcp => self.diag.listener(*address, self.target.port).map(|l| l.is_some()),
             };
             match found {
                 Ok(true) => {}
@@ -84,16 +74,8 @@ impl SocketMonitor {
             _ => Ok(None),
         };
         match load {
-            Ok(load) => Sample {
-                at: now,
-                health,
-                load,
-            },
-            Err(error) => Sample {
-                at: now,
-                health: Health::Unknown(error.to_string()),
-                load: None,
-            },
+            Ok(load) => Sample { at: now, health, load },
+            Err(error) => Sample { at: now, health: Health::Unknown(error.to_string()), load: None },
         }
     }
 
@@ -127,19 +109,13 @@ impl SocketMonitor {
         let own = self.own_sockets()?;
         let mut others = self.diag.udp_dump(0)?;
         others.retain(|s| !own.iter().any(|o| o.cookie == s.cookie));
-        Ok(others
-            .iter()
-            .map(|s| format!("[{}]:{}", s.address, s.port))
-            .collect())
+        Ok(others.iter().map(|s| format!("[{}]:{}", s.address, s.port)).collect())
     }
 
     fn missing(&self, address: Ipv6Addr) -> String {
         match self.target.protocol {
             Protocol::Udp => format!("no UDP socket for [{address}]:{}", self.target.port),
-            Protocol::Tcp => format!(
-                "no listening TCP socket for [{address}]:{}",
-                self.target.port
-            ),
+            Protocol::Tcp => format!("no listening TCP socket for [{address}]:{}", self.target.port),
         }
     }
 }
@@ -151,7 +127,5 @@ fn generation(sockets: &[UdpSocketState]) -> u64 {
     cookies
         .iter()
         .flatten()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

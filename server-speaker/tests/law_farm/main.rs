@@ -11,9 +11,7 @@ use sim::Sim;
 const EIGHT: [f64; 8] = [1000.0; 8];
 
 fn farm_4_2_1(unit: f64) -> Vec<f64> {
-    [4.0, 2.0, 1.0, 4.0, 2.0, 1.0, 4.0, 2.0]
-        .map(|u| u * unit)
-        .to_vec()
+    [4.0, 2.0, 1.0, 4.0, 2.0, 1.0, 4.0, 2.0].map(|u| u * unit).to_vec()
 }
 
 #[test]
@@ -21,23 +19,14 @@ fn identical_servers_at_80_percent_lose_nothing_and_change_no_cost() {
     let mut sim = Sim::new(Policy::Goodput, &EIGHT, 6400.0);
     sim.run(300.0);
     assert_eq!(sim.decisions(), 0);
-    assert!(
-        sim.lost_since(&(0, 0)) <= 0.0002,
-        "lost {}",
-        sim.lost_since(&(0, 0))
-    );
+    assert!(sim.lost_since(&(0, 0)) <= 0.0002, "lost {}", sim.lost_since(&(0, 0)));
 }
 
 #[test]
 fn identical_servers_near_saturation_change_no_cost_whatever_the_arrivals() {
     for load in [0.9, 0.95, 1.0, 1.05] {
         for seed in 1..4 {
-            let mut sim = Sim::seeded(
-                Policy::Goodput,
-                &EIGHT.map(|mu| 0.3 * mu),
-                2400.0 * load,
-                seed,
-            );
+            let mut sim = Sim::seeded(Policy::Goodput, &EIGHT.map(|mu| 0.3 * mu), 2400.0 * load, seed);
             sim.run(200.0);
             assert_eq!(sim.decisions(), 0, "load {load}, seed {seed}");
         }
@@ -55,10 +44,7 @@ fn an_overloaded_farm_stays_together_and_answers_at_its_capacity() {
         let goodput = (sim.served() - served) as f64 / (8000.0 * 200.0);
         assert!(goodput >= 0.99, "goodput {goodput} at load {load}");
         let measured = sim.lost_since(&mark);
-        assert!(
-            (measured - lost).abs() < 0.005,
-            "lost {measured} at load {load}"
-        );
+        assert!((measured - lost).abs() < 0.005, "lost {measured} at load {load}");
     }
 }
 
@@ -71,26 +57,14 @@ fn a_server_slowed_to_30_percent_leaves_within_6_s_and_returns_after_its_recover
     sim.run(60.0);
     let lost = sim.lost_since(&mark);
     let (left, cost) = sim.servers[3].decisions[0];
-    assert!(
-        left - 30.0 <= 6.0 && cost > CLASS_COST,
-        "left {left} with cost {cost}"
-    );
+    assert!(left - 30.0 <= 6.0 && cost > CLASS_COST, "left {left} with cost {cost}");
     assert!(lost <= 0.010, "lost {lost} while slow");
     sim.servers[3].mu = 1000.0;
     let mark = sim.mark();
     sim.run(90.0);
     assert_eq!(sim.in_class(), 8);
-    assert!(
-        sim.lost_since(&mark) < 0.003,
-        "lost {} after recovery",
-        sim.lost_since(&mark)
-    );
-    assert!(
-        sim.servers
-            .iter()
-            .enumerate()
-            .all(|(i, s)| i == 3 || s.decisions.is_empty())
-    );
+    assert!(sim.lost_since(&mark) < 0.003, "lost {} after recovery", sim.lost_since(&mark));
+    assert!(sim.servers.iter().enumerate().all(|(i, s)| i == 3 || s.decisions.is_empty()));
 }
 
 #[test]
@@ -103,11 +77,7 @@ fn a_server_slow_for_an_hour_makes_at_most_28_changes_and_the_others_none() {
     let changes = sim.servers[7].lsas();
     assert!((1..=28).contains(&changes), "{changes} changes");
     assert_eq!(sim.decisions(), sim.servers[7].decisions.len());
-    assert!(
-        sim.lost_since(&mark) <= 0.01,
-        "lost {}",
-        sim.lost_since(&mark)
-    );
+    assert!(sim.lost_since(&mark) <= 0.01, "lost {}", sim.lost_since(&mark));
 }
 
 #[test]
@@ -120,11 +90,7 @@ fn a_4_2_1_farm_at_half_load_shrinks_from_8_to_6_within_20_s_and_then_rests() {
     let (mark, decisions) = (sim.mark(), sim.decisions());
     sim.run(300.0);
     assert_eq!((sim.in_class(), sim.decisions()), (6, decisions));
-    assert!(
-        sim.lost_since(&mark) <= 0.0005,
-        "lost {}",
-        sim.lost_since(&mark)
-    );
+    assert!(sim.lost_since(&mark) <= 0.0005, "lost {}", sim.lost_since(&mark));
 }
 
 #[test]
@@ -140,11 +106,7 @@ fn all_servers_halved_under_load_stay_and_recover() {
     sim.run(5.0);
     let mark = sim.mark();
     sim.run(30.0);
-    assert!(
-        sim.lost_since(&mark) < 0.001,
-        "lost {} after recovery",
-        sim.lost_since(&mark)
-    );
+    assert!(sim.lost_since(&mark) < 0.001, "lost {} after recovery", sim.lost_since(&mark));
 }
 
 #[test]
@@ -199,11 +161,7 @@ fn three_servers_that_know_no_capacity_stay_together_in_every_load() {
         sim.run(120.0);
         assert_eq!(sim.decisions(), 0, "load {load}");
         let learnt = sim.servers.iter().all(|s| s.estimate().is_some());
-        assert_eq!(
-            learnt,
-            load > 1.0,
-            "capacity is learnt under backlog only (load {load})"
-        );
+        assert_eq!(learnt, load > 1.0, "capacity is learnt under backlog only (load {load})");
     }
 }
 
@@ -215,10 +173,7 @@ fn naive_cost_makes_the_farm_oscillate_and_lose_what_static_does_not() {
     naive.run(100.0);
     let lost = naive.lost_since(&mark);
     assert!(lost > 0.3, "lost {lost}");
-    assert!(
-        naive.servers.iter().all(|s| s.lsas() >= 15),
-        "every server changes at the rate limit"
-    );
+    assert!(naive.servers.iter().all(|s| s.lsas() >= 15), "every server changes at the rate limit");
     let mut fixed = Sim::new(Policy::Static, &EIGHT, 6400.0);
     fixed.run(100.0);
     assert_eq!((fixed.decisions(), fixed.lost_since(&(0, 0))), (0, 0.0));

@@ -28,13 +28,7 @@ struct Advertised<T> {
 
 impl<T: Copy + PartialEq> Advertised<T> {
     fn new(value: T) -> Self {
-        Advertised {
-            wanted: value,
-            flooded: value,
-            seen: value,
-            last: f64::NEG_INFINITY,
-            count: 0,
-        }
+        Advertised { wanted: value, flooded: value, seen: value, last: f64::NEG_INFINITY, count: 0 }
     }
 
     fn advance(&mut self, now: f64) {
@@ -113,11 +107,7 @@ impl Sim {
     pub(crate) fn seeded(policy: Policy, capacities: &[f64], load: f64, seed: u64) -> Self {
         let server = |(i, mu): (usize, &f64)| {
             let router = RouterId(i as u32 + 1);
-            let params = Params {
-                policy,
-                router,
-                nominal: Some(*mu),
-            };
+            let params = Params { policy, router, nominal: Some(*mu) };
             Server {
                 state: Some(State::new(&params, Instant::EPOCH, u64::from(router.0))),
                 params,
@@ -145,11 +135,7 @@ impl Sim {
     pub(crate) fn forget_nominal(mut self) -> Self {
         for server in &mut self.servers {
             server.params.nominal = None;
-            server.state = Some(State::new(
-                &server.params,
-                Instant::EPOCH,
-                u64::from(server.params.router.0),
-            ));
+            server.state = Some(State::new(&server.params, Instant::EPOCH, u64::from(server.params.router.0)));
         }
         self
     }
@@ -165,10 +151,8 @@ impl Sim {
     fn tick(&mut self) {
         let to = self.now + TICK;
         let lowest = self.servers.iter().map(|s| s.cost.seen).min().unwrap();
-        let hops: Vec<usize> = (0..self.servers.len())
-            .filter(|i| self.servers[*i].cost.seen == lowest)
-            .take(self.width)
-            .collect();
+        let hops: Vec<usize> =
+            (0..self.servers.len()).filter(|i| self.servers[*i].cost.seen == lowest).take(self.width).collect();
         while self.next_arrival < to {
             let hop = hops[(self.random.bits() % hops.len() as u64) as usize];
             self.servers[hop].arrive(self.next_arrival, &mut self.random);
@@ -191,22 +175,10 @@ impl Sim {
     fn decide(&mut self, i: usize) {
         let peers = (0..self.servers.len()).filter(|j| *j != i).map(|j| {
             let other = &self.servers[j];
-            let claim = other.record.seen.map(|r| Claim {
-                mu: r.mu,
-                x: Some(r.x),
-                nominal: r.nominal,
-            });
-            Peer {
-                router: other.params.router,
-                cost: other.cost.seen,
-                claim,
-            }
+            let claim = other.record.seen.map(|r| Claim { mu: r.mu, x: Some(r.x), nominal: r.nominal });
+            Peer { router: other.params.router, cost: other.cost.seen, claim }
         });
-        let farm = Farm {
-            peers: peers.collect(),
-            width: self.width,
-            by_capacity: false,
-        };
+        let farm = Farm { peers: peers.collect(), width: self.width, by_capacity: false };
         let server = &mut self.servers[i];
         let load = Load {
             served: server.served,
@@ -216,11 +188,7 @@ impl Sim {
             generation: 0,
         };
         let now = Instant::from_epoch(Duration::from_secs_f64(self.now));
-        let inputs = Inputs {
-            now,
-            load: Some(load),
-            farm: &farm,
-        };
+        let inputs = Inputs { now, load: Some(load), farm: &farm };
         let (state, decision) = law::step(&server.params, server.state.take().unwrap(), &inputs);
         server.record.wanted = state.record;
         server.cost.wanted = decision.cost;
@@ -249,10 +217,7 @@ impl Sim {
     }
 
     pub(crate) fn in_class(&self) -> usize {
-        self.servers
-            .iter()
-            .filter(|s| s.cost.seen == law::CLASS_COST)
-            .count()
+        self.servers.iter().filter(|s| s.cost.seen == law::CLASS_COST).count()
     }
 }
 

@@ -1,0 +1,21 @@
+//! From the wanted advertisement to the engine's commands and the kernel's addresses.
+//!
+//! [`Area`] reads what the area knows (who advertises a prefix at which cost, who says what in its Farm TLV, who is on our
+//! links); [`companion`] chooses how a cost change goes out so that every router's FIB is right; [`standing`] says
+//! whether a service is advertised at all; [`Leave`] is the order of leaving; [`Loopback`] keeps the addresses on `lo`.
+//! All but the last are pure.
+
+mod area;
+mod leave;
+mod loopback;
+mod standing;
+mod strategy;
+
+pub use area::{Area, Malformed, Place};
+pub use leave::{Leave, Phase, Progress};
+pub use loopback::{Loopback, LoopbackError};
+pub use standing::{Situation, Standing, standing};
+pub use strategy::{Choice, Strategy, companion, strongest};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,252 @@
+//! One `[[service]]` table.
+
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+
+use ospf_proto::lsa::Prefix;
+use ospfd_lite::config::{ConfigError, Ranged, Source, Text};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::advertise::Strategy;
+use crate::law::Policy;
+use crate::monitor::{Protocol, Target};
+
+/// The greatest rate that the Farm TLV can tell (u32 in 0.001 q/s, all-ones is unknown).
+const RATE_MAX: f64 = 4_294_967.0;
+
+/// The table as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct ServiceTable {
+    name: Spanned<String>,
+    prefixes: Spanned<Vec<Spanned<Text<Prefix>>>>,
+    #[serde(default)]
+    manage_address: bool,
+    monitor: Spanned<Vec<MonitorTable>>,
+    capacity: Option<Spanned<f64>>,
+    policy: Option<Spanned<PolicyName>>,
+    strategy: Option<Spanned<StrategyName>>,
+    min_serving: Option<Ranged<0, 255>>,
+    #[serde(default)]
+    last_resort: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct MonitorTable {
+    socket: SocketTable,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct SocketTable {
+    protocol: Protocol,
+    port: Ranged<1, 65535>,
+    address: Option<Text<Ipv6Addr>>,
+}
+
+/// Policies that may be named; not all are there yet.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum PolicyName {
+    Goodput,
+    Static,
+    Naive,
+    Shares,
+}
+
+/// Strategies that may be named; not all are there yet.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StrategyName {
+    Auto,
+    InPlace,
+    WithLink,
+    WithSpf,
+    External,
+}
+
+/// One checked service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceConfig {
+    /// Its name, for people.
+    pub name: String,
+    /// Its anycast prefixes; at least one. The first stands for the service where peers are counted.
+    pub prefixes: Vec<Prefix>,
+    /// Put the prefixes on `lo` while running.
+    pub manage_address: bool,
+    /// What is watched; at least one.
+    pub monitors: Vec<Target>,
+    /// Nominal capacity, queries per second.
+    pub capacity: Option<f64>,
+    /// How the cost is chosen.
+    pub policy: Policy,
+    /// How a cost change is announced.
+    pub strategy: Strategy,
+    /// A drain waits while fewer other servers than this are in the class.
+    pub min_serving: u8,
+    /// A dead service stays advertised while nobody else advertises it.
+    pub last_resort: bool,
+}
+
+impl ServiceConfig {
+    /// Whether it measures load by counters that speak for the whole namespace.
+    pub fn counts_udp(&self) -> bool {
+        self.monitors.iter().any(|m| m.protocol == Protocol::Udp)
+    }
+}
+
+impl ServiceTable {
+    /// The service, if all of its keys make sense.
+    pub(super) fn check(&self, source: &Source, allowed: &BTreeSet<Prefix>) -> Result<ServiceConfig, ConfigError> {
+        let name = self.name.get_ref();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            let message = format!("\"{name}\" is not allowed; 1..=64 letters, digits, `-`, `_` or `.`");
+            return Err(source.error(self.name.span(), message));
+        }
+        let prefixes = self.check_prefixes(source, allowed)?;
+        let capacity = self.check_capacity(source)?;
+        let policy = self.check_policy(source, capacity)?;
+        Ok(ServiceConfig {
+            name: name.clone(),
+            manage_address: self.manage_address,
+            monitors: self.targets(source, &prefixes)?,
+            prefixes,
+            capacity,
+            policy,
+            strategy: self.check_strategy(source)?,
+            min_serving: self.min_serving.map_or(1, Ranged::get),
+            last_resort: self.last_resort,
+        })
+    }
+
+    /// What two services must not have in common.
+    pub(super) fn check_beside(&self, source: &Source, others: &[ServiceConfig]) -> Result<(), ConfigError> {
+        if others.iter().any(|o| o.name == *self.name.get_ref()) {
+            let message = format!("a second service {}; one is allowed", self.name.get_ref());
+            return Err(source.error(self.name.span(), message));
+        }
+        for prefix in self.prefixes.get_ref() {
+            let taken = others.iter().find(|o| o.prefixes.contains(&prefix.get_ref().0));
+            if let Some(other) = taken {
+                let message = format!("{} already belongs to service {}", prefix.get_ref().0, other.name);
+                return Err(source.error(prefix.span(), message));
+            }
+        }
+        let udp = self.monitor.get_ref().iter().any(|m| m.socket.protocol == Protocol::Udp);
+        if let Some(other) = others.iter().find(|o| udp && o.counts_udp()) {
+            let message = format!(
+                "a second service with a UDP monitor beside {} is not allowed: the kernel counts datagrams for the whole \
+                 network namespace; run a server-speaker for each in a namespace of its own",
+                other.name
+            );
+            return Err(source.error(self.monitor.span(), message));
+        }
+        Ok(())
+    }
+
+    fn check_prefixes(&self, source: &Source, allowed: &BTreeSet<Prefix>) -> Result<Vec<Prefix>, ConfigError> {
+        if self.prefixes.get_ref().is_empty() {
+            return Err(source.error(self.prefixes.span(), "[] is not allowed; at least one prefix"));
+        }
+        let mut prefixes = Vec::new();
+        for entry in self.prefixes.get_ref() {
+            let prefix = entry.get_ref().0;
+            let refuse = |message: String| Err(source.error(entry.span(), message));
+            if prefix.length() == 0 {
+                return refuse("::/0 is not allowed: a server never originates a default route; a /128".into());
+            }
+            if let Some(kind) = not_global(prefix.address()) {
+                return refuse(format!("{prefix} is not allowed: a {kind} address is not routed; a global one"));
+            }
+            if prefix.length() != 128 && !allowed.contains(&prefix) {
+                return refuse(format!("{prefix} is not allowed; a /128, or a prefix that allow-prefixes lists"));
+            }
+            if prefix.length() != 128 && self.manage_address {
+                return refuse(format!("{prefix} cannot be put on lo by manage-address; a /128"));
+            }
+            if prefixes.contains(&prefix) {
+                return refuse(format!("{prefix} is named twice"));
+            }
+            prefixes.push(prefix);
+        }
+        Ok(prefixes)
+    }
+
+    fn targets(&self, source: &Source, prefixes: &[Prefix]) -> Result<Vec<Target>, ConfigError> {
+        if self.monitor.get_ref().is_empty() {
+            let example = "[] is not allowed; at least one, such as { socket = { protocol = \"udp\", port = 53 } }";
+            return Err(source.error(self.monitor.span(), example));
+        }
+        let hosts: Vec<Ipv6Addr> = prefixes.iter().filter(|p| p.length() == 128).map(Prefix::address).collect();
+        let mut targets: Vec<Target> = Vec::new();
+        for MonitorTable { socket } in self.monitor.get_ref() {
+            let addresses = socket.address.as_ref().map_or_else(|| hosts.clone(), |address| vec![address.0]);
+            if addresses.is_empty() {
+                let message = "a socket monitor needs `address` where no prefix is a /128";
+                return Err(source.error(self.monitor.span(), message));
+            }
+            if socket.protocol == Protocol::Udp && targets.iter().any(|t| t.protocol == Protocol::Udp) {
+                let message = "a second UDP monitor is not allowed: datagrams are counted for the whole namespace";
+                return Err(source.error(self.monitor.span(), message));
+            }
+            targets.push(Target { protocol: socket.protocol, port: socket.port.get(), addresses });
+        }
+        Ok(targets)
+    }
+
+    fn check_capacity(&self, source: &Source) -> Result<Option<f64>, ConfigError> {
+        let Some(capacity) = &self.capacity else { return Ok(None) };
+        let rate = *capacity.get_ref();
+        if !(0.001..=RATE_MAX).contains(&rate) {
+            let message = format!("{rate} is not allowed; 0.001..={RATE_MAX} queries per second");
+            return Err(source.error(capacity.span(), message));
+        }
+        Ok(Some(rate))
+    }
+
+    fn check_policy(&self, source: &Source, capacity: Option<f64>) -> Result<Policy, ConfigError> {
+        let Some(policy) = &self.policy else { return Ok(Policy::default()) };
+        match policy.get_ref() {
+            PolicyName::Goodput => Ok(Policy::Goodput),
+            PolicyName::Static => Ok(Policy::Static),
+            PolicyName::Naive if capacity.is_some() => Ok(Policy::Naive),
+            PolicyName::Naive => Err(source.error(policy.span(), "\"naive\" needs `capacity` beside it")),
+            PolicyName::Shares => {
+                Err(source.error(policy.span(), "\"shares\" is not yet supported; \"goodput\" or \"static\""))
+            }
+        }
+    }
+
+    fn check_strategy(&self, source: &Source) -> Result<Strategy, ConfigError> {
+        let Some(strategy) = &self.strategy else { return Ok(Strategy::default()) };
+        match strategy.get_ref() {
+            StrategyName::Auto => Ok(Strategy::Auto),
+            StrategyName::InPlace => Ok(Strategy::InPlace),
+            StrategyName::WithLink => Ok(Strategy::WithLink),
+            StrategyName::WithSpf => Ok(Strategy::WithSpf),
+            StrategyName::External => {
+                let message =
+                    "\"external\" is not yet supported; \"auto\", \"in-place\", \"with-link\" or \"with-spf\"";
+                Err(source.error(strategy.span(), message))
+            }
+        }
+    }
+}
+
+/// Why an address cannot be a service's.
+fn not_global(address: Ipv6Addr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        Some("unspecified")
+    } else if address.is_loopback() {
+        Some("loopback")
+    } else if address.is_multicast() {
+        Some("multicast")
+    } else if address.is_unicast_link_local() {
+        Some("link-local")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,156 @@
+use ospf_proto::id::RouterId;
+
+use super::*;
+use crate::advertise::Strategy;
+use crate::law::Policy;
+use crate::monitor::Protocol;
+
+const HEAD: &str = "router-id = \"192.0.2.11\"\n[[interface]]\nname = \"eth0\"\n";
+const SERVICE: &str = "[[service]]\nname = \"dns\"\nprefixes = [\"2001:db8:53::53/128\"]\nmonitor = [{ socket = { protocol = \"udp\", port = 53 } }]\n";
+
+fn load(text: &str) -> Result<ServerConfig, String> {
+    ServerConfig::load(&Source::new("s.toml", text)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_small_file_gets_the_defaults_of_a_server() {
+    let config = load(&format!("{HEAD}{SERVICE}")).unwrap();
+    assert!(!config.engine.forwarding);
+    assert_eq!(config.engine.interfaces[0].priority, 0);
+    assert_eq!((config.ecmp_width, config.linger), (None, Duration::from_secs(5)));
+    let service = &config.services[0];
+    assert_eq!((service.policy, service.strategy), (Policy::Goodput, Strategy::Auto));
+    assert_eq!((service.min_serving, service.last_resort, service.manage_address), (1, false, false));
+    assert_eq!(service.monitors[0].addresses, [service.prefixes[0].address()]);
+}
+
+#[test]
+fn every_key_arrives() {
+    let config = load(
+        r#"
+router-id = "192.0.2.11"
+control = "/run/x.sock"
+state-dir = "/var/lib/x"
+min-ls-interval = 1.2
+min-ls-interval-topology = 1.5
+ecmp-width = 4
+linger = 3
+peers-in-place = ["192.0.2.1"]
+allow-prefixes = ["2001:db8:99::/48"]
+[[interface]]
+name = "eth0"
+priority = 1
+[[service]]
+name = "web"
+prefixes = ["2001:db8:99::/48"]
+monitor = [{ socket = { protocol = "tcp", port = 443, address = "2001:db8:99::1" } }]
+capacity = 1500
+policy = "static"
+strategy = "with-spf"
+min-serving = 2
+last-resort = true
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.control.to_str(), Some("/run/x.sock"));
+    assert_eq!(config.state_dir.to_str(), Some("/var/lib/x"));
+    assert_eq!(config.engine.min_ls_interval, Duration::from_millis(1200));
+    assert_eq!((config.ecmp_width, config.linger), (Some(4), Duration::from_secs(3)));
+    assert!(config.peers_in_place.contains(&RouterId(0xc000_0201)));
+    assert_eq!(config.engine.interfaces[0].priority, 1);
+    let service = &config.services[0];
+    assert_eq!((service.policy, service.strategy), (Policy::Static, Strategy::WithSpf));
+    assert_eq!((service.capacity, service.min_serving, service.last_resort), (Some(1500.0), 2, true));
+    assert_eq!((service.monitors[0].protocol, service.monitors[0].port), (Protocol::Tcp, 443));
+}
+
+#[test]
+fn an_error_names_file_line_key_and_what_is_allowed() {
+    let service = |extra: &str| format!("{HEAD}{SERVICE}{extra}");
+    let prefix = |prefix: &str| format!("{HEAD}{}", SERVICE.replace("2001:db8:53::53/128", prefix));
+    for (text, expected) in [
+        (HEAD.to_owned(), "s.toml: no [[service]]; at least one is needed"),
+        (
+            prefix("::/0"),
+            "s.toml:6: service[0].prefixes: ::/0 is not allowed: a server never originates a default route; a /128",
+        ),
+        (
+            prefix("2001:db8::/64"),
+            "s.toml:6: service[0].prefixes: 2001:db8::/64 is not allowed; a /128, or a prefix that allow-prefixes lists",
+        ),
+        (
+            prefix("fe80::1/128"),
+            "s.toml:6: service[0].prefixes: fe80::1/128 is not allowed: a link-local address is not routed; a global one",
+        ),
+        (
+            format!("allow-prefixes = [\"::/0\"]\n{HEAD}{SERVICE}"),
+            "s.toml:1: allow-prefixes: ::/0 is not allowed: a server never originates a default route; a longer prefix",
+        ),
+        (
+            service("capacity = 0.0\n"),
+            "s.toml:8: service[0].capacity: 0 is not allowed; 0.001..=4294967 queries per second",
+        ),
+        (
+            service("policy = \"shares\"\n"),
+            "s.toml:8: service[0].policy: \"shares\" is not yet supported; \"goodput\" or \"static\"",
+        ),
+        (service("policy = \"naive\"\n"), "s.toml:8: service[0].policy: \"naive\" needs `capacity` beside it"),
+        (
+            service("strategy = \"external\"\n"),
+            "s.toml:8: service[0].strategy: \"external\" is not yet supported; \"auto\", \"in-place\", \"with-link\" or \"with-spf\"",
+        ),
+        (service("min-serving = 300\n"), "s.toml:8: service[0].min-serving: 300 is not allowed; 0..=255"),
+        (
+            service(
+                "[[service]]\nname = \"dns\"\nprefixes = [\"2001:db8::9/128\"]\nmonitor = [{ socket = { protocol = \"tcp\", port = 53 } }]\n",
+            ),
+            "s.toml:9: service[1].name: a second service dns; one is allowed",
+        ),
+        (
+            service(
+                "[[service]]\nname = \"d2\"\nprefixes = [\"2001:db8:53::53/128\"]\nmonitor = [{ socket = { protocol = \"tcp\", port = 53 } }]\n",
+            ),
+            "s.toml:10: service[1].prefixes: 2001:db8:53::53/128 already belongs to service dns",
+        ),
+        (format!("linger = 1\n{HEAD}{SERVICE}"), "s.toml:1: linger: 1 is not allowed; 2..=600 seconds"),
+    ] {
+        assert_eq!(load(&text).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn unknown_keys_and_values_are_refused_by_name() {
+    for (extra, part) in [
+        ("capasity = 3\n", "s.toml:8: service[0].capasity: unknown field `capasity`, expected one of"),
+        ("policy = \"fast\"\n", "unknown variant `fast`, expected one of `goodput`, `static`, `naive`, `shares`"),
+    ] {
+        let error = load(&format!("{HEAD}{SERVICE}{extra}")).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+    let error = load(&format!("{HEAD}{}", SERVICE.replace("udp", "sctp"))).unwrap_err();
+    assert!(error.contains("unknown variant `sctp`, expected `udp` or `tcp`"), "{error}");
+}
+
+#[test]
+fn two_services_that_would_count_each_others_datagrams_are_refused() {
+    let second = SERVICE.replace("dns", "d2").replace("::53/", "::54/");
+    let error = load(&format!("{HEAD}{SERVICE}{second}")).unwrap_err();
+    assert!(error.contains("a second service with a UDP monitor beside dns is not allowed"), "{error}");
+}
+
+#[test]
+fn a_managed_address_is_a_host_address() {
+    let text = format!(
+        "allow-prefixes = [\"2001:db8::/64\"]\n{HEAD}{}manage-address = true\n",
+        SERVICE.replace("2001:db8:53::53/128", "2001:db8::/64")
+    );
+    let error = load(&text).unwrap_err();
+    assert!(error.contains("2001:db8::/64 cannot be put on lo by manage-address; a /128"), "{error}");
+}
+
+#[test]
+fn more_prefixes_than_one_record_lsa_holds_are_refused() {
+    let many: Vec<String> = (0..25).map(|i| format!("\"2001:db8::{:x}/128\"", i + 1)).collect();
+    let text = format!("{HEAD}{}", SERVICE.replace("\"2001:db8:53::53/128\"", &many.join(", ")));
+    assert!(load(&text).unwrap_err().contains("25 service prefixes; at most 24"));
+}
