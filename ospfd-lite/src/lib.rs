@@ -5,3 +5,5 @@
 //! ([`config`]). The binary `ospfd-lite` of this crate is a small router; server-speaker uses the library.
 
 pub mod config;
+pub mod control;
+pub mod netio;

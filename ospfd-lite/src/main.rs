@@ -1,1 +1,2 @@
+//! The small OSPFv3 router daemon.
 fn main() {}

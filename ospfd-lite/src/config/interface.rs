@@ -69,41 +69,27 @@ pub struct EngineKeys<'a> {
 pub fn engine_config(source: &Source, keys: EngineKeys<'_>) -> Result<Config, ConfigError> {
     let router_id = keys.router_id.get_ref().0;
     if router_id == RouterId(0) {
-        return Err(source.error(
-            keys.router_id.span(),
-            "0.0.0.0 is not allowed; any other, unique in the routing domain",
-        ));
+        return Err(
+            source.error(keys.router_id.span(), "0.0.0.0 is not allowed; any other, unique in the routing domain")
+        );
     }
     let mut config = Config::new(router_id);
     config.forwarding = keys.forwarding;
-    config.min_ls_interval = keys
-        .min_ls_interval
-        .map_or(config.min_ls_interval, Seconds::get);
-    config.min_ls_interval_topology = keys
-        .min_ls_interval_topology
-        .map_or(config.min_ls_interval_topology, Seconds::get);
+    config.min_ls_interval = keys.min_ls_interval.map_or(config.min_ls_interval, Seconds::get);
+    config.min_ls_interval_topology =
+        keys.min_ls_interval_topology.map_or(config.min_ls_interval_topology, Seconds::get);
     if keys.interfaces.is_empty() {
         return Err(source.whole("no [[interface]]; at least one is needed"));
     }
     for table in keys.interfaces {
         let iface = table.config(source, keys.priority)?;
-        if config
-            .interfaces
-            .iter()
-            .any(|other| other.name == iface.name)
-        {
-            return Err(source.error(
-                table.name.span(),
-                format!("a second table for {}; one is allowed", iface.name),
-            ));
+        if config.interfaces.iter().any(|other| other.name == iface.name) {
+            return Err(source.error(table.name.span(), format!("a second table for {}; one is allowed", iface.name)));
         }
         if let Some(first) = config.interfaces.first()
             && first.area != iface.area
         {
-            let span = table
-                .area
-                .as_ref()
-                .map_or_else(|| table.name.span(), Spanned::span);
+            let span = table.area.as_ref().map_or_else(|| table.name.span(), Spanned::span);
             let message = format!(
                 "area {} is not allowed beside area {} of {}; all interfaces must be in one area (border routers are not \
                  supported)",
@@ -120,30 +106,21 @@ impl InterfaceTable {
     fn config(&self, source: &Source, priority: u8) -> Result<IfaceConfig, ConfigError> {
         let name = self.name.get_ref();
         // IFNAMSIZ and dev_valid_name() of Linux.
-        if name.is_empty()
-            || name.len() > 15
-            || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
-        {
-            let message = format!(
-                "\"{name}\" is not allowed; an interface's name has 1..=15 bytes, no blank, `/` or `:`"
-            );
+        if name.is_empty() || name.len() > 15 || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) {
+            let message =
+                format!("\"{name}\" is not allowed; an interface's name has 1..=15 bytes, no blank, `/` or `:`");
             return Err(source.error(self.name.span(), message));
         }
         let mut iface = IfaceConfig::new(name.clone());
         iface.priority = self.priority.map_or(priority, Ranged::get);
-        iface.area = self
-            .area
-            .as_ref()
-            .map_or(iface.area, |area| area.get_ref().0);
+        iface.area = self.area.as_ref().map_or(iface.area, |area| area.get_ref().0);
         iface.network_type = match self.network_type {
             Some(Type::Broadcast) => NetworkType::Broadcast,
             Some(Type::PointToPoint) => NetworkType::PointToPoint,
             None => iface.network_type,
         };
         iface.cost = self.cost.map_or(iface.cost, Ranged::get);
-        iface.hello_interval = self
-            .hello_interval
-            .map_or(iface.hello_interval, Ranged::get);
+        iface.hello_interval = self.hello_interval.map_or(iface.hello_interval, Ranged::get);
         iface.dead_interval = match &self.dead_interval {
             Some(dead) => dead.get_ref().get(),
             None => iface.hello_interval.saturating_mul(4),
@@ -153,15 +130,10 @@ impl InterfaceTable {
                 "{} is not allowed; more than the hello-interval of {}, commonly 4 times as much",
                 iface.dead_interval, iface.hello_interval
             );
-            let span = self
-                .dead_interval
-                .as_ref()
-                .map_or_else(|| self.name.span(), Spanned::span);
+            let span = self.dead_interval.as_ref().map_or_else(|| self.name.span(), Spanned::span);
             return Err(source.error(span, message));
         }
-        iface.retransmit_interval = self
-            .retransmit_interval
-            .map_or(Duration::from_secs(1), Seconds::get);
+        iface.retransmit_interval = self.retransmit_interval.map_or(Duration::from_secs(1), Seconds::get);
         iface.instance_id = self.instance_id.map_or(iface.instance_id, Ranged::get);
         iface.passive = self.passive.unwrap_or(iface.passive);
         iface.mtu_ignore = self.mtu_ignore.unwrap_or(iface.mtu_ignore);

@@ -7,9 +7,7 @@ use ospf_proto::id::RouterId;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{
-    ConfigError, EngineKeys, InterfaceTable, Ranged, Seconds, Source, Text, engine_config,
-};
+use super::{ConfigError, EngineKeys, InterfaceTable, Ranged, Seconds, Source, Text, engine_config};
 
 /// The file of ospfd-lite.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,9 +44,7 @@ pub struct FibTable {
 impl FibTable {
     /// The route protocol number: the protocol number of OSPF, unless configured.
     pub fn protocol(&self) -> u8 {
-        self.protocol
-            .as_ref()
-            .map_or(89, |protocol| protocol.get_ref().get())
+        self.protocol.as_ref().map_or(89, |protocol| protocol.get_ref().get())
     }
 
     /// The metric: that of FRR, unless configured.
@@ -74,9 +70,7 @@ impl RouterFile {
             && let Some(owner) = owner(file.fib.protocol())
         {
             let number = file.fib.protocol();
-            let message = format!(
-                "{number} is not allowed: {owner} marks its routes so; 5..=255, such as 89"
-            );
+            let message = format!("{number} is not allowed: {owner} marks its routes so; 5..=255, such as 89");
             return Err(source.error(protocol.span(), message));
         }
         Ok((file, config))
@@ -112,18 +106,9 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_reference() {
         let (file, config) =
-            load("router-id = \"192.0.2.1\"\n[[interface]]\nname = \"eth0\"\nhello-interval = 2\n")
-                .unwrap();
+            load("router-id = \"192.0.2.1\"\n[[interface]]\nname = \"eth0\"\nhello-interval = 2\n").unwrap();
         let iface = &config.interfaces[0];
-        assert_eq!(
-            (
-                iface.hello_interval,
-                iface.dead_interval,
-                iface.priority,
-                iface.cost
-            ),
-            (2, 8, 1, 10)
-        );
+        assert_eq!((iface.hello_interval, iface.dead_interval, iface.priority, iface.cost), (2, 8, 1, 10));
         assert_eq!(iface.network_type, NetworkType::Broadcast);
         assert_eq!(config.min_ls_interval, Duration::from_secs(5));
         assert_eq!((file.fib.protocol(), file.fib.metric()), (89, 20));
@@ -160,10 +145,7 @@ metric = 30
         let iface = &config.interfaces[0];
         assert_eq!(iface.area.0, 7);
         assert_eq!(iface.network_type, NetworkType::PointToPoint);
-        assert_eq!(
-            (iface.cost, iface.priority, iface.instance_id),
-            (65535, 255, 3)
-        );
+        assert_eq!((iface.cost, iface.priority, iface.instance_id), (65535, 255, 3));
         assert_eq!(iface.retransmit_interval, Duration::from_millis(500));
         assert!(iface.passive && iface.mtu_ignore);
         assert_eq!(config.min_ls_interval, Duration::from_millis(1200));
@@ -221,10 +203,7 @@ metric = 30
                 "min-ls-interval = 1\n[[interface]]\nname = \"a\"\n",
                 "ospfd-lite.toml:2: min-ls-interval: 1 is not allowed; 1.2..=3600 seconds",
             ),
-            (
-                "",
-                "ospfd-lite.toml: no [[interface]]; at least one is needed",
-            ),
+            ("", "ospfd-lite.toml: no [[interface]]; at least one is needed"),
         ] {
             assert_eq!(load(&format!("{id}{text}")).unwrap_err(), expected);
         }
@@ -232,12 +211,9 @@ metric = 30
 
     #[test]
     fn an_unknown_key_is_named_with_the_known_ones() {
-        let error =
-            load("router-id = \"1.1.1.1\"\n[[interface]]\nname = \"a\"\ncots = 3\n").unwrap_err();
+        let error = load("router-id = \"1.1.1.1\"\n[[interface]]\nname = \"a\"\ncots = 3\n").unwrap_err();
         assert!(
-            error.starts_with(
-                "ospfd-lite.toml:4: interface[0].cots: unknown field `cots`, expected one of"
-            ),
+            error.starts_with("ospfd-lite.toml:4: interface[0].cots: unknown field `cots`, expected one of"),
             "{error}"
         );
     }
@@ -245,10 +221,7 @@ metric = 30
     #[test]
     fn what_is_missing_is_named() {
         let error = load("[[interface]]\ncost = 3\n").unwrap_err();
-        assert!(
-            error.contains("missing field `router-id`") || error.contains("missing field `name`"),
-            "{error}"
-        );
+        assert!(error.contains("missing field `router-id`") || error.contains("missing field `name`"), "{error}");
         let error = load("router-id = \"0.0.0.0\"\n[[interface]]\nname = \"a\"\n").unwrap_err();
         assert_eq!(
             error,

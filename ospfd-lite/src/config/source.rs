@@ -47,21 +47,13 @@ impl Source {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Source { file, text }),
-            Err(error) => Err(ConfigError {
-                file,
-                line: None,
-                key: None,
-                message: format!("cannot be read: {error}"),
-            }),
+            Err(error) => Err(ConfigError { file, line: None, key: None, message: format!("cannot be read: {error}") }),
         }
     }
 
     /// A text that stands for the file `file`.
     pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
-        Source {
-            file: file.into(),
-            text: text.into(),
-        }
+        Source { file: file.into(), text: text.into() }
     }
 
     /// The text.
@@ -80,22 +72,12 @@ impl Source {
     /// An error at a place in the text (the span of a [`toml::Spanned`] value).
     pub fn error(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
         let place = locate(&self.text, span.start);
-        ConfigError {
-            file: self.file.clone(),
-            line: Some(place.line),
-            key: place.key,
-            message: message.into(),
-        }
+        ConfigError { file: self.file.clone(), line: Some(place.line), key: place.key, message: message.into() }
     }
 
     /// An error that concerns the file as a whole, such as something missing.
     pub fn whole(&self, message: impl Into<String>) -> ConfigError {
-        ConfigError {
-            file: self.file.clone(),
-            line: None,
-            key: None,
-            message: message.into(),
-        }
+        ConfigError { file: self.file.clone(), line: None, key: None, message: message.into() }
     }
 }
 
@@ -116,18 +98,13 @@ fn locate(text: &str, offset: usize) -> Place {
         }
         place.line = number + 1;
         let trimmed = line.trim();
-        if let Some(header) = trimmed
-            .strip_prefix("[[")
-            .and_then(|rest| rest.split("]]").next())
-        {
+        if let Some(header) = trimmed.strip_prefix("[[").and_then(|rest| rest.split("]]").next()) {
             let header = header.trim().to_owned();
             let index = headers.iter().filter(|seen| **seen == header).count();
             table = Some(format!("{header}[{index}]"));
             headers.push(header);
             place.key.clone_from(&table);
-        } else if let Some(header) = trimmed
-            .strip_prefix('[')
-            .and_then(|rest| rest.split(']').next())
+        } else if let Some(header) = trimmed.strip_prefix('[').and_then(|rest| rest.split(']').next())
             && !trimmed.contains('=')
             && is_key(header.trim())
         {
@@ -147,10 +124,7 @@ fn locate(text: &str, offset: usize) -> Place {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 #[cfg(test)]
@@ -166,11 +140,7 @@ mod tests {
             ("0\n[fib]", 8, "interface[1].cost"),
             ("0\n", 10, "fib.metric"),
         ] {
-            let offset = if key == "fib.metric" {
-                text.rfind(needle).unwrap()
-            } else {
-                text.find(needle).unwrap()
-            };
+            let offset = if key == "fib.metric" { text.rfind(needle).unwrap() } else { text.find(needle).unwrap() };
             let place = locate(text, offset);
             assert_eq!((place.line, place.key.as_deref()), (line, Some(key)));
         }

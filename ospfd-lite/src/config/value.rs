@@ -52,16 +52,12 @@ impl<'de, const MIN: i64, const MAX: i64> Deserialize<'de> for Ranged<MIN, MAX> 
                 if (MIN..=MAX).contains(&value) {
                     Ok(value)
                 } else {
-                    Err(E::custom(format_args!(
-                        "{value} is not allowed; {MIN}..={MAX}"
-                    )))
+                    Err(E::custom(format_args!("{value} is not allowed; {MIN}..={MAX}")))
                 }
             }
         }
 
-        deserializer
-            .deserialize_i64(Integer::<MIN, MAX>)
-            .map(Ranged)
+        deserializer.deserialize_i64(Integer::<MIN, MAX>).map(Ranged)
     }
 }
 
@@ -84,12 +80,7 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Seconds<MIN, MAX>
             type Value = Duration;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(
-                    f,
-                    "a number of seconds in {}..={}",
-                    MIN as f64 / 1e3,
-                    MAX as f64 / 1e3
-                )
+                write!(f, "a number of seconds in {}..={}", MIN as f64 / 1e3, MAX as f64 / 1e3)
             }
 
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Duration, E> {
@@ -99,17 +90,13 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Seconds<MIN, MAX>
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Duration, E> {
                 let (least, greatest) = (MIN as f64 / 1e3, MAX as f64 / 1e3);
                 if value.is_nan() || value < least || value > greatest {
-                    return Err(E::custom(format_args!(
-                        "{value} is not allowed; {least}..={greatest} seconds"
-                    )));
+                    return Err(E::custom(format_args!("{value} is not allowed; {least}..={greatest} seconds")));
                 }
                 Ok(Duration::from_secs_f64(value))
             }
         }
 
-        deserializer
-            .deserialize_any(Number::<MIN, MAX>)
-            .map(Seconds)
+        deserializer.deserialize_any(Number::<MIN, MAX>).map(Seconds)
     }
 }
 
@@ -165,12 +152,8 @@ where
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-                text.parse().map_err(|error| {
-                    E::custom(format_args!(
-                        "\"{text}\" is not allowed ({error}); {}",
-                        T::EXAMPLE
-                    ))
-                })
+                text.parse()
+                    .map_err(|error| E::custom(format_args!("\"{text}\" is not allowed ({error}); {}", T::EXAMPLE)))
             }
         }
 

@@ -1,0 +1,15 @@
+//! The world outside: clock, raw sockets, links, kernel routes, and the driver that runs the engine among them.
+
+mod clock;
+mod driver;
+mod error;
+mod link;
+mod netlink;
+mod report;
+mod socket;
+mod sys;
+
+pub use clock::Clock;
+pub use driver::{Driver, DriverEvent, Options, Signal, Turn};
+pub use error::{EXIT_CONFIG, EXIT_PRIVILEGE, EXIT_RUNTIME, Error};
+pub use report::{Counters, IfaceCounters};
