@@ -161,6 +161,8 @@ fn outside(test: &LabTest) -> Result<()> {
     if !status.success() {
         bail!("{status}\n{text}\n{errors}");
     }
-    print!("{text}");
+    for line in text.lines() {
+        println!("{}: {line}", test.name);
+    }
     Ok(())
 }

@@ -1,33 +1,32 @@
 //! The labs with other people's routers only: that the machinery sees what there is to see, before our own daemons are
 //! judged by it.
 
+mod common;
+
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddrV6},
+    net::SocketAddrV6,
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
+use common::{
+    ONE, PATIENCE, SERVICE, TWO, agree_on_a_broadcast_link, same_database, share_an_address, shared_farm, wait_gateways,
+};
 use interop::{
     daemons,
     dns::client::{Arrivals, Generator, Load, TIMEOUT},
     fib::Fib,
     harness::{self, Needs},
-    lab::{Lab, PeerId},
+    lab::Lab,
     lab_tests,
     monitor::Monitor,
-    netns::Netns,
     peer::{IfaceSpec, Kind, Role, RouterSpec, State, Version, wait_full},
     process::{Place, Proc},
-    topology::{Farm, PointToPoint, Segment, link_local, net},
+    topology::{Farm, PointToPoint, link_local, net},
     wait::{Probe, wait_for},
 };
-
-const ONE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const TWO: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-const PATIENCE: Duration = Duration::from_secs(60);
-const SERVICE: &str = "2001:db8:53::53/128";
 
 fn main() -> ExitCode {
     let mut tests = lab_tests![
@@ -50,37 +49,18 @@ fn main() -> ExitCode {
     harness::main(Needs::Peers, &tests)
 }
 
-/// Waits until both routers of a link hold the same database, which is not empty.
-fn same_database(lab: &mut Lab, a: PeerId, b: PeerId, iface: &str) -> Result<()> {
-    wait_for("the same database in both", PATIENCE, || {
-        let (first, second) = (lab.peer(a)?.database()?.on_link(iface), lab.peer(b)?.database()?.on_link(iface));
-        let differences = first.differences(&second);
-        let plausible = first.0.iter().any(|row| row.ls_type == 0x2001) && first.0.iter().any(|row| row.ls_type == 8);
-        Ok(Probe::when(plausible && differences.is_empty(), (), format!("{differences:?} in {} LSAs", first.0.len())))
-    })
-}
-
 fn frr_and_bird_become_full_on_a_broadcast_link_and_agree(lab: &mut Lab) -> Result<()> {
-    let link = Segment::build(&["frr", "bird"])?;
-    let [a, b] = link.nodes.as_slice() else { anyhow::bail!("two nodes") };
-    let iface = |priority| IfaceSpec::fast("eth0", Kind::Broadcast).with_priority(priority);
-    let frr = RouterSpec::new("frr", ONE, iface(9)).with_prefix(net("2001:db8:a::1/128")?, 7);
-    let bird = RouterSpec::new("bird", TWO, iface(1)).with_prefix(net("2001:db8:b::1/128")?, 5);
-    let frr = lab.start(&Version::Frr(None), a, frr)?;
-    let bird = lab.start(&Version::Bird(None), b, bird)?;
-    wait_full(lab.peer(frr)?, &[TWO], PATIENCE)?;
-    wait_full(lab.peer(bird)?, &[ONE], PATIENCE)?;
-    same_database(lab, frr, bird, "eth0")?;
+    let (link, frr, bird) = agree_on_a_broadcast_link(lab, &Version::Frr(None), &Version::Bird(None))?;
     // Whoever came first is DR; each must see the other in one of the two roles, and not the same.
-    let roles: Vec<_> =
-        [frr, bird].map(|id| lab.peer(id).and_then(|peer| peer.neighbors())).into_iter().collect::<Result<Vec<_>>>()?;
-    let roles: BTreeSet<_> = roles.iter().flatten().filter_map(|neighbor| neighbor.role).collect();
+    let mut roles = BTreeSet::new();
+    for id in [frr, bird] {
+        roles.extend(lab.peer(id)?.neighbors()?.iter().filter_map(|neighbor| neighbor.role));
+    }
     ensure!(roles == BTreeSet::from([Role::Dr, Role::Backup]), "roles {roles:?}");
     // Each has the other's prefix in its kernel.
-    for (netns, prefix, gateway) in [(a, "2001:db8:b::1/128", link_local(2)), (b, "2001:db8:a::1/128", link_local(1))] {
-        wait_gateways(netns, prefix, &[gateway])?;
-    }
-    Ok(())
+    let [a, b] = link.nodes.as_slice() else { anyhow::bail!("two nodes") };
+    wait_gateways(a, "2001:db8:b::1/128", &[link_local(2)])?;
+    wait_gateways(b, "2001:db8:a::1/128", &[link_local(1)])
 }
 
 fn frr_and_bird_become_full_on_a_point_to_point_link_and_agree(lab: &mut Lab) -> Result<()> {
@@ -95,45 +75,6 @@ fn frr_and_bird_become_full_on_a_point_to_point_link_and_agree(lab: &mut Lab) ->
     let network_lsas = lab.peer(bird)?.database()?.0.iter().filter(|row| row.ls_type == 0x2002).count();
     ensure!(network_lsas == 0, "{network_lsas} Network-LSAs on a point-to-point link");
     wait_gateways(&pair.a, "2001:db8:b::1/128", &[link_local(2)])
-}
-
-fn wait_gateways(netns: &Netns, prefix: &str, wanted: &[Ipv6Addr]) -> Result<()> {
-    let (prefix, wanted) = (net(prefix)?, wanted.iter().copied().collect::<BTreeSet<_>>());
-    wait_for(&format!("{prefix} over {wanted:?} in {}", netns.name()), PATIENCE, || {
-        let gateways = Fib::read(netns)?.gateways(prefix);
-        Ok(Probe::when(gateways == wanted, (), format!("{gateways:?}")))
-    })
-}
-
-/// A router and three servers that advertise one address at cost 10.
-fn shared_farm(lab: &mut Lab, router: &Version, server: &Version) -> Result<(Farm, PeerId, Vec<PeerId>)> {
-    let farm = Farm::build(3)?;
-    farm.all().iter().for_each(|netns| lab.watch(netns));
-    let spec = RouterSpec::new("router", ONE, IfaceSpec::fast(Farm::FARM_SIDE, Kind::Broadcast))
-        .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE));
-    let router = lab.start(router, &farm.router, spec)?;
-    let mut servers = vec![];
-    for (place, node) in (11u8..).zip(&farm.servers) {
-        let iface = IfaceSpec::fast("eth0", Kind::Broadcast).with_priority(0);
-        let spec =
-            RouterSpec::new(node.netns.name(), Ipv4Addr::new(192, 0, 2, place), iface).with_prefix(net(SERVICE)?, 10);
-        servers.push(lab.start(server, &node.netns, spec)?);
-    }
-    let ids: Vec<_> = (11..=13).map(|last| Ipv4Addr::new(192, 0, 2, last)).collect();
-    wait_full(lab.peer(router)?, &ids, PATIENCE)?;
-    Ok((farm, router, servers))
-}
-
-fn share_an_address(lab: &mut Lab, router: &Version, server: &Version) -> Result<()> {
-    let (farm, _, servers) = shared_farm(lab, router, server)?;
-    let all: Vec<_> = farm.servers.iter().map(|server| server.address).collect();
-    wait_gateways(&farm.router, SERVICE, &all)?;
-    // The last one leaves the class and comes back.
-    let [_, _, last] = servers.as_slice() else { anyhow::bail!("three servers") };
-    lab.peer(*last)?.set_metric(net(SERVICE)?, 20)?;
-    wait_gateways(&farm.router, SERVICE, all.get(..2).unwrap_or_default())?;
-    lab.peer(*last)?.set_metric(net(SERVICE)?, 10)?;
-    wait_gateways(&farm.router, SERVICE, &all)
 }
 
 fn frr_shares_an_address_over_three_bird_servers(lab: &mut Lab) -> Result<()> {

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::{SocketAddr, SocketAddrV6, UdpSocket},
-    os::fd::AsFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::{
+    epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+    resource::{Resource, getrlimit, setrlimit},
+};
 
 use super::{query, read_answer};
 use crate::netns::Netns;
@@ -225,6 +227,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn open(load: &Load) -> Result<Vec<UdpSocket>> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = u64::try_from(load.flows)? + 256;
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).context("raising the limit of open files")?;
+    }
     let flow = |_| {
         let socket = UdpSocket::bind("[::]:0").context("opening a flow")?;
         socket.connect(SocketAddr::V6(load.target)).with_context(|| format!("no route to {}", load.target))?;
@@ -288,16 +295,17 @@ fn send(sockets: &[UdpSocket], shared: &Shared, pending: &Pending, arrivals: Arr
 }
 
 fn receive(sockets: &[UdpSocket], shared: &Shared, pending: &Pending) -> Result<()> {
-    let mut ready: Vec<_> = sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    for (flow, socket) in (0u64..).zip(sockets) {
+        epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, flow))?;
+    }
+    let mut events = [EpollEvent::empty(); 64];
     let mut buffer = [0; 1500];
     while !shared.stop.load(Ordering::Relaxed) {
-        if poll(&mut ready, PollTimeout::from(50u8))? == 0 {
-            continue;
-        }
-        for (flow, (socket, state)) in sockets.iter().zip(&ready).enumerate() {
-            if state.revents().is_none_or(|events| events.is_empty()) {
-                continue;
-            }
+        let count = epoll.wait(&mut events, EpollTimeout::from(50u8))?;
+        for event in events.iter().take(count) {
+            let flow = usize::try_from(event.data())?;
+            let Some(socket) = sockets.get(flow) else { continue };
             // An error here is an ICMP message about a query: that query simply gets no answer.
             while let Ok(length) = socket.recv(&mut buffer) {
                 let at = Instant::now();

@@ -12,8 +12,25 @@ use crate::{
     wait::{Probe, wait_for},
 };
 
-const BIRD: &[&str] = &["/usr/sbin/bird", "/usr/sbin/bird3"];
-const BIRDC: &[&str] = &["/usr/sbin/birdc", "/usr/sbin/birdc3"];
+/// Which of the packages, that cannot be installed side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Package {
+    /// `bird2`, at its usual place.
+    Bird2,
+    /// `bird3`, unpacked by `lab root` below /opt.
+    Bird3,
+}
+
+impl Package {
+    /// Daemon, client and the package's name.
+    const fn programs(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Bird2 => ("/usr/sbin/bird", "/usr/sbin/birdc", "bird2"),
+            Self::Bird3 => ("/opt/bird3/usr/sbin/bird", "/opt/bird3/usr/sbin/birdc", "bird3"),
+        }
+    }
+}
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A BIRD router.
@@ -29,8 +46,10 @@ pub struct Bird {
 
 impl Bird {
     /// Prepares it; fails if BIRD is not installed.
-    pub fn new(netns: &Netns, spec: RouterSpec, home: Home) -> Result<Self> {
-        let (bird, birdc) = (home.program(BIRD, "bird2")?, home.program(BIRDC, "bird2")?);
+    pub fn new(netns: &Netns, spec: RouterSpec, home: Home, package: Package) -> Result<Self> {
+        let (bird, birdc, name) = package.programs();
+        home.require(bird, name)?;
+        home.require(birdc, name)?;
         Ok(Self { netns: netns.clone(), spec, home, bird, birdc, process: None })
     }
 

@@ -33,7 +33,7 @@ impl Frr {
     /// Prepares it; fails if FRR is not installed or cannot be what the specification says.
     pub fn new(netns: &Netns, spec: RouterSpec, home: Home) -> Result<Self> {
         for program in [ZEBRA, OSPF6D, VTYSH] {
-            home.program(&[program], "frr")?;
+            home.require(program, "frr")?;
         }
         if spec.name.contains('.') {
             bail!("{}: an FRR path space must not contain dots", spec.name);

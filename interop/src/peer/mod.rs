@@ -304,8 +304,10 @@ pub trait Peer: Send {
 pub enum Version {
     /// FRRouting, of the host or of another Debian root.
     Frr(Option<PathBuf>),
-    /// BIRD, of the host or of another Debian root.
+    /// BIRD 2, of the host or of another Debian root.
     Bird(Option<PathBuf>),
+    /// BIRD 3, of a Debian root made by `lab root`.
+    Bird3(PathBuf),
     /// ospfd-lite.
     Ours,
 }
@@ -317,7 +319,12 @@ impl Version {
         std::fs::create_dir_all(&home)?;
         Ok(match self {
             Self::Frr(root) => Box::new(frr::Frr::new(netns, spec, Home::new(home, root.as_deref())?)?),
-            Self::Bird(root) => Box::new(bird::Bird::new(netns, spec, Home::new(home, root.as_deref())?)?),
+            Self::Bird(root) => {
+                Box::new(bird::Bird::new(netns, spec, Home::new(home, root.as_deref())?, bird::Package::Bird2)?)
+            }
+            Self::Bird3(root) => {
+                Box::new(bird::Bird::new(netns, spec, Home::new(home, Some(root))?, bird::Package::Bird3)?)
+            }
             Self::Ours => Box::new(ours::Lite::new(netns, spec, home)?),
         })
     }
@@ -340,18 +347,16 @@ impl Home {
         Ok(Self { directory, root: root.map(Path::to_owned) })
     }
 
-    /// Finds a program of the peer or names the package that has it.
-    fn program(&self, candidates: &[&'static str], package: &str) -> Result<&'static str> {
+    /// Fails with the name of the package to install if a program is not there.
+    fn require(&self, program: &str, package: &str) -> Result<()> {
         let base = self.root.as_deref().unwrap_or(Path::new("/"));
-        for candidate in candidates {
-            if base.join(candidate.trim_start_matches('/')).exists() {
-                return Ok(candidate);
-            }
+        if !base.join(program.trim_start_matches('/')).exists() {
+            bail!(
+                "no {program} in {}: install the Debian package `{package}` (`cargo lab test` as root does it)",
+                base.display()
+            );
         }
-        bail!(
-            "none of {candidates:?} in {}: install the Debian package `{package}` (`cargo lab test` as root does it)",
-            base.display()
-        )
+        Ok(())
     }
 }
 
