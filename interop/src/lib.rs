@@ -1,7 +1,9 @@
 //! Labs for the OSPFv3 farm speaker: rootless network namespaces, real peers (FRR, BIRD, and our own daemons), an
 //! independent observer of the kernel's routes, a DNS farm with its clients, and the demo.
 
+pub mod capture;
 pub mod daemons;
+pub mod demo;
 pub mod dns;
 pub mod fib;
 pub mod harness;
@@ -13,5 +15,6 @@ pub mod peer;
 pub mod process;
 pub mod root;
 pub mod sandbox;
+pub mod suite;
 pub mod topology;
 pub mod wait;

@@ -4,7 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use interop::{dns::responder::Responder, root};
+use interop::{
+    daemons, demo,
+    dns::responder::Responder,
+    root,
+    sandbox::{self, Side},
+    suite,
+};
 
 /// Labs for the OSPFv3 farm speaker.
 #[derive(Debug, Parser)]
@@ -16,6 +22,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Play the farm's story under real queries: no root, no peer needed, two minutes.
+    Demo(demo::Options),
+    /// Run every test of the workspace, with real peers; as root, first install what is missing.
+    Test(suite::Options),
     /// Make (or complete) another Debian root whose FRR and BIRD serve as peers.
     Root {
         /// The Debian release.
@@ -41,6 +51,17 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
+        Command::Demo(options) => {
+            if !sandbox::is_inside() {
+                daemons::build()?;
+            }
+            return Ok(match sandbox::enter()? {
+                Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+                Side::Inside if demo::run(&options)? => ExitCode::SUCCESS,
+                Side::Inside => ExitCode::FAILURE,
+            });
+        }
+        Command::Test(options) => return suite::run(&options),
         Command::Root { suite, dir } => println!("{}", root::make(&suite, dir.as_deref())?.display()),
         Command::DnsResponder(responder) => responder.run()?,
     }

@@ -4,6 +4,7 @@
 use std::{
     fmt::Write,
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -12,6 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use ipnetwork::Ipv6Network;
 use nix::sys::signal::Signal;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Database, Domain, IfaceSpec, Kind, LsaRow, Neighbor, Peer, Role, RouterSpec, State};
@@ -125,15 +127,17 @@ impl Daemon {
         self.process.as_ref().map(Proc::log).unwrap_or_default()
     }
 
+    fn rows<T: for<'a> Deserialize<'a>>(&self, subject: &str) -> Result<Vec<T>> {
+        let shown = self.show(subject)?;
+        serde_json::from_value(shown).with_context(|| format!("{}: understanding show {subject}", self.name))
+    }
+
     fn neighbors(&self) -> Result<Vec<Neighbor>> {
-        let shown = self.show("neighbor")?;
-        rows(&shown, "neighbors")?.iter().map(|row| neighbor(row).with_context(|| format!("reading {row}"))).collect()
+        self.rows::<NeighborJson>("neighbor")?.into_iter().map(NeighborJson::normal).collect()
     }
 
     fn database(&self) -> Result<Database> {
-        let shown = self.show("database")?;
-        let read = |row| lsa(row).with_context(|| format!("reading {row}"));
-        rows(&shown, "lsas")?.iter().map(read).collect::<Result<_>>().map(Database)
+        self.rows::<LsaJson>("database")?.into_iter().map(LsaJson::normal).collect::<Result<_>>().map(Database)
     }
 
     fn diagnostics(&self, subjects: &[&str]) -> String {
@@ -145,52 +149,55 @@ impl Daemon {
     }
 }
 
-fn rows<'a>(shown: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
-    shown.as_array().or_else(|| shown.get(key)?.as_array()).with_context(|| format!("no list in {shown:.200}"))
+/// The fields of a `show neighbor` row that a lab reads.
+#[derive(Deserialize)]
+struct NeighborJson {
+    neighbor_id: Ipv4Addr,
+    state: String,
+    if_state: String,
+    interface: String,
 }
 
-fn text<'a>(row: &'a Value, key: &str) -> Result<&'a str> {
-    row.get(key).and_then(Value::as_str).with_context(|| format!("no text {key}"))
-}
-
-fn number(row: &Value, key: &str) -> Result<u32> {
-    let value = row.get(key).with_context(|| format!("no {key}"))?;
-    if let Some(text) = value.as_str() {
-        if let Ok(address) = text.parse::<std::net::Ipv4Addr>() {
-            return Ok(address.into());
-        }
-        return u32::from_str_radix(text.trim_start_matches("0x"), 16).with_context(|| format!("{key} is {text}"));
+impl NeighborJson {
+    fn normal(self) -> Result<Neighbor> {
+        let state = State::parse(&self.state).with_context(|| format!("unknown neighbor state {}", self.state))?;
+        Ok(Neighbor { router_id: self.neighbor_id, state, role: Role::parse(&self.if_state), iface: self.interface })
     }
-    value.as_u64().and_then(|n| u32::try_from(n).ok()).with_context(|| format!("{key} is {value}"))
 }
 
-fn neighbor(row: &Value) -> Result<Neighbor> {
-    let state = text(row, "state")?;
-    Ok(Neighbor {
-        router_id: text(row, "router_id")?.parse()?,
-        state: State::parse(state).with_context(|| format!("unknown state {state}"))?,
-        role: row.get("role").and_then(Value::as_str).and_then(Role::parse),
-        iface: text(row, "interface")?.into(),
-    })
+/// The fields of a `show database` row that a lab reads.
+#[derive(Deserialize)]
+struct LsaJson {
+    scope: String,
+    area: Option<Ipv4Addr>,
+    interface: Option<String>,
+    ls_type: u16,
+    link_state_id: Ipv4Addr,
+    adv_router: Ipv4Addr,
+    sequence: String,
+    checksum: String,
+    length: u16,
 }
 
-fn lsa(row: &Value) -> Result<LsaRow> {
-    let scope = text(row, "scope")?;
-    let domain = match scope {
-        "link" => Domain::Link(text(row, "interface")?.into()),
-        "area" => Domain::Area(text(row, "area")?.parse()?),
-        "as" => Domain::As,
-        other => bail!("unknown scope {other}"),
-    };
-    Ok(LsaRow {
-        domain,
-        ls_type: u16::try_from(number(row, "ls_type")?)?,
-        id: number(row, "link_state_id")?,
-        router: text(row, "advertising_router")?.parse()?,
-        sequence: number(row, "sequence")?,
-        checksum: u16::try_from(number(row, "checksum")?)?,
-        length: Some(u16::try_from(number(row, "length")?)?),
-    })
+impl LsaJson {
+    fn normal(self) -> Result<LsaRow> {
+        let domain = match (self.scope.as_str(), self.interface, self.area) {
+            ("link", Some(iface), _) => Domain::Link(iface),
+            ("area", _, Some(area)) => Domain::Area(area),
+            ("as", ..) => Domain::As,
+            (scope, iface, area) => bail!("an LSA of scope {scope}, interface {iface:?}, area {area:?}"),
+        };
+        let hex = |text: &str| u32::from_str_radix(text.trim_start_matches("0x"), 16).with_context(|| text.to_owned());
+        Ok(LsaRow {
+            domain,
+            ls_type: self.ls_type,
+            id: self.link_state_id.into(),
+            router: self.adv_router,
+            sequence: hex(&self.sequence)?,
+            checksum: u16::try_from(hex(&self.checksum)?)?,
+            length: Some(self.length),
+        })
+    }
 }
 
 /// The `[[interface]]` tables that both daemons read.
@@ -284,6 +291,7 @@ impl Peer for Lite {
 #[derive(Debug)]
 pub struct Speaker {
     spec: RouterSpec,
+    globals: String,
     services: String,
     daemon: Daemon,
 }
@@ -292,7 +300,12 @@ impl Speaker {
     /// Prepares it; `services` are the `[[service]]` tables as they stand in the file.
     pub fn new(netns: &Netns, spec: RouterSpec, services: &str, directory: &Path) -> Result<Self> {
         let daemon = Daemon::new("server-speaker", netns, &spec.name, directory)?;
-        Ok(Self { spec, services: services.into(), daemon })
+        Ok(Self { spec, globals: String::new(), services: services.into(), daemon })
+    }
+
+    /// The same with more lines at the top of its file.
+    pub fn with_globals(self, globals: &str) -> Self {
+        Self { globals: globals.into(), ..self }
     }
 
     /// More arguments for `run`.
@@ -322,7 +335,8 @@ impl Peer for Speaker {
 
     fn start(&mut self) -> Result<()> {
         let interfaces = interface_tables(&self.spec.interfaces)?;
-        let configuration = format!("router-id = \"{}\"\n{interfaces}\n{}", self.spec.router_id, self.services);
+        let (id, globals, services) = (self.spec.router_id, &self.globals, &self.services);
+        let configuration = format!("router-id = \"{id}\"\n{globals}\n{interfaces}\n{services}");
         self.daemon.start(&configuration)
     }
 
