@@ -1,2 +1,127 @@
-//! The small OSPFv3 router daemon.
-fn main() {}
+//! `ospfd-lite`: a small OSPFv3 router.
+
+mod app;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use ospfd_lite::config::{RouterFile, Source};
+use ospfd_lite::control::{Request, client, render};
+use ospfd_lite::netio::fib::FibOptions;
+use ospfd_lite::netio::{EXIT_CONFIG, EXIT_RUNTIME, Error};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::AppOptions;
+
+const CONTROL: &str = "/run/ospfd-lite/control.sock";
+
+#[derive(Parser)]
+#[command(version, about = "A small OSPFv3 router (RFC 5340)")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the router in the foreground.
+    Run {
+        /// The configuration file (docs/configuration.md).
+        #[arg(long)]
+        config: PathBuf,
+        /// The control socket.
+        #[arg(long)]
+        control: Option<PathBuf>,
+        /// Where state is kept over a restart; this version keeps none there and learns it from its neighbors.
+        #[arg(long)]
+        state_dir: Option<PathBuf>,
+        /// What to log, such as `info` or `ospfd_lite=debug`; else RUST_LOG, else `info`.
+        #[arg(long)]
+        log: Option<String>,
+    },
+    /// Check a configuration file.
+    Check {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Show the state of a running router.
+    Show {
+        /// What to show.
+        subject: Subject,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// The control socket.
+        #[arg(long, default_value = CONTROL)]
+        control: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Subject {
+    Neighbor,
+    Interface,
+    Database,
+    Route,
+    Counters,
+}
+
+impl Subject {
+    fn word(self) -> &'static str {
+        match self {
+            Subject::Neighbor => "neighbor",
+            Subject::Interface => "interface",
+            Subject::Database => "database",
+            Subject::Route => "route",
+            Subject::Counters => "counters",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match command(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ospfd-lite: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn command(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run { config, control, state_dir: _, log } => {
+            let source = Source::read(&config)?;
+            let (file, config) = RouterFile::load(&source)?;
+            let log = log.or_else(|| std::env::var("RUST_LOG").ok()).unwrap_or_else(|| "info".to_owned());
+            let filter = EnvFilter::try_new(&log).with_context(|| format!("--log {log}"))?;
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+            let control = control.or_else(|| file.control.clone()).unwrap_or_else(|| PathBuf::from(CONTROL));
+            let fib = FibOptions { protocol: file.fib.protocol(), metric: file.fib.metric() };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok(runtime.block_on(app::run(AppOptions { config, control, fib }))?)
+        }
+        Command::Check { config } => {
+            let source = Source::read(&config)?;
+            RouterFile::load(&source)?;
+            println!("{}: no errors", config.display());
+            Ok(())
+        }
+        Command::Show { subject, json, control } => {
+            let answer = client::ask(&control, &Request::new("show", [subject.word()]))?;
+            println!("{}", render::subject(subject.word(), answer, json)?);
+            Ok(())
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ospfd_lite::config::ConfigError>() {
+        EXIT_CONFIG
+    } else {
+        error.downcast_ref::<Error>().map_or(EXIT_RUNTIME, Error::exit_code)
+    }
+}

@@ -174,6 +174,16 @@ fn counters(counters: &Counters) -> String {
     ] {
         table.add_row([name.to_owned(), String::new(), value.to_string()]);
     }
+    if let Some(fib) = &counters.fib {
+        for (name, value) in [
+            ("kernel operations done", fib.done),
+            ("kernel operations refused", fib.refused),
+            ("kernel tables read", fib.reads),
+            ("kernel routes repaired", fib.repairs),
+        ] {
+            table.add_row([name.to_owned(), String::new(), value.to_string()]);
+        }
+    }
     for (iface, of) in &counters.interfaces {
         for (what, by_label) in [("received", &of.received), ("sent", &of.sent), ("dropped", &of.dropped)] {
             for (label, value) in by_label {

@@ -3,6 +3,7 @@
 mod clock;
 mod driver;
 mod error;
+pub mod fib;
 mod link;
 mod netlink;
 mod report;

@@ -11,6 +11,8 @@ use ospf_proto::time::Instant;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, error, info, warn};
 
+use super::fib::FibCounters;
+
 /// Lines about the same kind of drop on the same interface: so many at once, then one per interval.
 const DROP_LINES: u32 = 5;
 const DROP_INTERVAL: Duration = Duration::from_secs(10);
@@ -34,6 +36,9 @@ pub struct Counters {
     pub link_resyncs: u64,
     /// Requests on the control socket.
     pub control_requests: u64,
+    /// Kernel routes, where the daemon installs routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fib: Option<FibCounters>,
 }
 
 /// What is counted per interface.
