@@ -5,6 +5,8 @@
 //! changed prefix LSA costs as much as it lists, whatever the size of the area, and the outcome is the same as that of
 //! computing everything. Intra-area routes only: inter-area and external ones will be further candidates in
 //! `candidate`, found by the same index.
+//!
+//! Differs: a prefix whose next hops have no known address has no route, and does not fall back to a longer path.
 
 mod candidate;
 mod change;

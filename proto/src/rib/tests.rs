@@ -186,10 +186,16 @@ fn a_next_hop_without_address_is_left_out_and_a_route_without_next_hop_does_not_
 
 #[test]
 fn a_prefix_lsa_at_max_age_is_not_used() {
-    let fixture = Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 1)]));
-    assert_eq!(fixture.routes().len(), 1);
-    let later = NOW + Duration::from_secs(u64::from(MAX_AGE));
-    assert!(all(&Basis { now: later, ..fixture.basis() }).is_empty());
+    let sample = farm().prefixes(2, 7, &[listed(ANYCAST, 1)]);
+    let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
+    let flushed = sample.lsdb.get(&key).unwrap().lsa().with_age(MAX_AGE);
+    assert!(anycast(sample.clone()).is_some());
+    assert_eq!(anycast(sample.clone().install(Domain::Area(AREA), flushed)), None);
+
+    let aged = sample.lsdb.get(&key).unwrap().lsa().with_age(MAX_AGE - 10);
+    let fixture = Fixture::new(sample.install(Domain::Area(AREA), aged));
+    let after = |seconds| all(&Basis { now: NOW + Duration::from_secs(seconds), ..fixture.basis() }).len();
+    assert_eq!((after(9), after(10)), (1, 0));
 }
 
 #[test]
@@ -321,6 +327,29 @@ fn without_a_tree_every_route_is_removed() {
     let removed = [RouteChange::Remove(prefix("2001:db8::/64")), RouteChange::Remove(prefix(ANYCAST))];
     assert_eq!(rib.recompute_all(&Basis { trees: &none, ..fixture.basis() }), removed);
     assert!(rib.routes().is_empty());
+}
+
+#[test]
+fn computing_all_removes_routes_to_prefixes_that_nobody_lists_any_more() {
+    let fixture = Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 1)]));
+    let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
+    let body = &fixture.sample.lsdb.get(&key).unwrap().lsa().body;
+    let mut rib = Rib::default();
+    rib.lsa_changed(&key, None, Some(body));
+    assert_eq!(rib.recompute_all(&fixture.basis()).len(), 1);
+    rib.lsa_changed(&key, Some(body), None);
+    assert_eq!(rib.recompute_all(&fixture.basis()), [RouteChange::Remove(prefix(ANYCAST))]);
+}
+
+#[test]
+fn an_index_that_missed_a_change_is_not_exact_even_where_no_route_follows() {
+    let fixture = Fixture::new(farm().without(LsType::ROUTER, 0, 2).prefixes(2, 7, &[listed(ANYCAST, 1)]));
+    let mut rib = Rib::default();
+    assert_eq!(fixture.routes(), *rib.routes());
+    assert!(!rib.is_exact(&fixture.basis()));
+    let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
+    rib.lsa_changed(&key, None, Some(&fixture.sample.lsdb.get(&key).unwrap().lsa().body));
+    assert!(rib.is_exact(&fixture.basis()));
 }
 
 #[test]

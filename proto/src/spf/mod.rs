@@ -4,9 +4,12 @@
 //! [`Graph::tree`] runs Dijkstra's algorithm on them, and [`neighbor_address`] turns a first hop into a link-local
 //! address, so that a changed Link-LSA needs no new tree. [`same_graph`] says whether a changed LSA does.
 //!
-//! A router with a clear R-bit is a vertex like any other, but no path leads through it (RFC 5340 §A.2, erratum 2078;
-//! the text of §4.8.1 would make its own prefixes unreachable). A link with MaxLinkMetric stays usable, as a last
-//! resort (RFC 6987 §2). Virtual links are passed over.
+//! A link with MaxLinkMetric stays usable, as a last resort (RFC 6987 §2). Virtual links are passed over.
+//!
+//! Differs: a router with a clear R-bit is a vertex like any other, but no path leads through it (RFC 5340 §A.2, erratum
+//! 2078); the text of §4.8.1 would make its own prefixes unreachable.
+//! Differs: a path of LSInfinity or more does not count; RFC 2328 sets no bound inside an area.
+//! Differs: a router that is the root is used whatever its own V6-bit says.
 
 mod first_hop;
 mod graph;

@@ -77,7 +77,7 @@ impl Tree {
 impl Graph {
     /// The shortest-path tree with `root` as its root.
     ///
-    /// A path of LSInfinity or more does not count: no border router could tell it to another area.
+    /// A path of LSInfinity or more does not count: no border router could tell another area of it.
     pub fn tree(&self, root: RouterId) -> Tree {
         let vertices = match self.number(VertexId::Router(root)) {
             Some(number) => Search::new(self, number).run(),
