@@ -15,6 +15,7 @@ pub mod peer;
 pub mod process;
 pub mod root;
 pub mod sandbox;
+pub mod stamp;
 pub mod suite;
 pub mod topology;
 pub mod wait;

@@ -121,7 +121,7 @@ impl Monitor {
             let now = Instant::now();
             if now >= deadline {
                 let seen = last.map(|change| change.gateways.clone()).unwrap_or_default();
-                bail!("{prefix} should have the gateways {wanted:?}, but has {seen:?} after {timeout:?}");
+                bail!("{prefix} should have the gateways {wanted:?}, but has {seen:?}");
             }
             (history, _) =
                 self.shared.news.wait_timeout(history, deadline - now).unwrap_or_else(PoisonError::into_inner);

@@ -226,10 +226,18 @@ impl Stage {
         loop {
             match self.monitor.wait_gateways(prefix, &wanted, since, STEP) {
                 Ok(at) => return Ok(at),
-                Err(error) if since.elapsed() > timeout => return Err(error),
+                Err(error) if since.elapsed() > timeout => {
+                    return Err(error.context(format!("not so within {:.0} s", timeout.as_secs_f64())));
+                }
                 Err(_) => self.tick()?,
             }
         }
+    }
+
+    /// Whether the router forwards to this server now.
+    pub(super) fn is_member(&self, server: usize) -> Result<bool> {
+        let address = self.farm.servers.get(server).with_context(|| format!("no server {server}"))?.address;
+        Ok(self.monitor.gateways(net(SERVICE)?).contains(&address))
     }
 
     /// How often the router's next hops of the service have changed since then.

@@ -1,6 +1,8 @@
 //! What the lab tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod ours;
+
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, Ipv6Addr},

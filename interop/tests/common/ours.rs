@@ -1,0 +1,170 @@
+//! A farm of server-speakers behind any link router.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddrV6},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use interop::{
+    daemons,
+    dns::client::{Arrivals, Generator, Load, Summary, TIMEOUT},
+    lab::{Lab, PeerId},
+    monitor::Monitor,
+    peer::{IfaceSpec, Kind, Peer, RouterSpec, Version, ours::Speaker},
+    process::{Place, Proc},
+    topology::{Farm, Server, net},
+    wait::{Probe, wait_for},
+};
+
+use super::{ONE, PATIENCE, SERVICE};
+
+/// Queries per second of one responder.
+pub(crate) const CAPACITY: f64 = 400.0;
+
+/// How the farm is configured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    /// Distinguishes several farms of one lab.
+    pub name: &'a str,
+    /// Who is the link router.
+    pub router: &'a Version,
+    /// How many servers.
+    pub servers: u16,
+    /// `strategy` of the services.
+    pub strategy: &'a str,
+}
+
+impl<'a> Setup<'a> {
+    pub(crate) fn new(name: &'a str, router: &'a Version) -> Self {
+        Self { name, router, servers: 3, strategy: "auto" }
+    }
+}
+
+/// A server with its speaker and its service.
+pub(crate) struct Node {
+    pub place: Server,
+    pub router_id: Ipv4Addr,
+    pub speaker: Speaker,
+    pub service: Option<Proc>,
+}
+
+/// The farm, running.
+pub(crate) struct SpeakerFarm {
+    pub farm: Farm,
+    pub router: PeerId,
+    pub nodes: Vec<Node>,
+    pub monitor: Monitor,
+}
+
+impl SpeakerFarm {
+    /// Builds and starts everything, until the router forwards to all servers.
+    pub(crate) fn open(lab: &mut Lab, setup: Setup<'_>) -> Result<Self> {
+        let mut farm = Self::build(lab, setup)?;
+        for server in 0..farm.nodes.len() {
+            farm.start(lab, server)?;
+        }
+        let all: Vec<_> = (0..farm.nodes.len()).collect();
+        farm.explain(lab, |farm, _| farm.wait_members(&all, Instant::now(), PATIENCE).map(drop))?;
+        Ok(farm)
+    }
+
+    /// Builds the farm and starts the router; no server runs yet.
+    pub(crate) fn build(lab: &mut Lab, setup: Setup<'_>) -> Result<Self> {
+        let farm = Farm::build(setup.servers)?;
+        farm.all().iter().for_each(|netns| lab.watch(netns));
+        let name = format!("{}router", setup.name);
+        let spec = RouterSpec::new(&name, ONE, IfaceSpec::fast(Farm::FARM_SIDE, Kind::Broadcast))
+            .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE));
+        let router = lab.start(setup.router, &farm.router, spec)?;
+        let monitor = Monitor::start(&farm.router)?;
+        let service = format!(
+            "[[service]]\nname = \"dns\"\nprefixes = [\"{SERVICE}\"]\nmanage-address = true\n\
+             monitor = [{{ socket = {{ protocol = \"udp\", port = 53 }} }}]\ncapacity = {CAPACITY:.1}\n\
+             strategy = \"{}\"\n",
+            setup.strategy
+        );
+        let mut nodes = vec![];
+        for (last, place) in (11u8..).zip(&farm.servers) {
+            let router_id = Ipv4Addr::new(192, 0, 2, last);
+            let iface = IfaceSpec::fast("eth0", Kind::Broadcast).with_priority(0);
+            let name = format!("{}{}", setup.name, place.netns.name());
+            let directory = lab.directory().join(&name);
+            let spec = RouterSpec::new(&name, router_id, iface);
+            let speaker =
+                Speaker::new(&place.netns, spec, &service, &directory)?.with_globals("min-ls-interval = 1.2\n");
+            nodes.push(Node { place: place.clone(), router_id, speaker, service: None });
+        }
+        Ok(Self { farm, router, nodes, monitor })
+    }
+
+    pub(crate) fn node(&mut self, server: usize) -> Result<&mut Node> {
+        self.nodes.get_mut(server).with_context(|| format!("no server {server}"))
+    }
+
+    /// Starts a server's service and its speaker.
+    pub(crate) fn start(&mut self, lab: &Lab, server: usize) -> Result<()> {
+        self.start_service(lab, server)?;
+        self.node(server)?.speaker.start()
+    }
+
+    /// Starts a server's service.
+    pub(crate) fn start_service(&mut self, lab: &Lab, server: usize) -> Result<()> {
+        let logs = lab.logs();
+        let node = self.node(server)?;
+        let name = node.speaker.name().to_owned();
+        let mut command = Command::new(daemons::find("lab")?);
+        command.args(["dns-responder", "--bind", "[2001:db8:53::53]:53", "--name", &name]);
+        command.args(["--service-time-us", &format!("{:.0}", 1e6 / CAPACITY), "--rcvbuf", "65536"]);
+        let place = Place { netns: &node.place.netns, root: None, logs: &logs };
+        node.service = Some(Proc::start(&format!("{name}-dns"), place, &mut command)?);
+        let service = node.service.as_mut().context("just started")?;
+        wait_for("the responder", PATIENCE, || {
+            service.ensure_running()?;
+            Ok(Probe::when(service.log().contains("serving"), (), service.log()))
+        })
+    }
+
+    /// The servers' link-local addresses.
+    pub(crate) fn addresses(&self, servers: &[usize]) -> BTreeSet<Ipv6Addr> {
+        servers.iter().filter_map(|server| self.farm.servers.get(*server)).map(|server| server.address).collect()
+    }
+
+    /// Waits until the router forwards to exactly these servers; since when it does.
+    pub(crate) fn wait_members(&self, servers: &[usize], since: Instant, timeout: Duration) -> Result<Instant> {
+        self.monitor.wait_gateways(net(SERVICE)?, &self.addresses(servers), since, timeout)
+    }
+
+    /// Pins a server's cost.
+    pub(crate) fn set_cost(&mut self, server: usize, cost: u16) -> Result<()> {
+        self.node(server)?.speaker.daemon().command(&["cost", "dns", &cost.to_string()]).map(drop)
+    }
+
+    /// Queries at this rate from the client.
+    pub(crate) fn load(&self, rate: f64) -> Result<Generator> {
+        let target = SocketAddrV6::new(net(SERVICE)?.ip(), 53, 0, 0);
+        Generator::start(&self.farm.client, Load { target, flows: 500, rate, arrivals: Arrivals::Paced })
+    }
+
+    /// Runs `part`; its failure comes with what every speaker says.
+    pub(crate) fn explain<T>(
+        &mut self,
+        lab: &mut Lab,
+        part: impl FnOnce(&mut Self, &mut Lab) -> Result<T>,
+    ) -> Result<T> {
+        part(self, lab).map_err(|error| {
+            let shown: Vec<_> = self.nodes.iter_mut().map(|node| node.speaker.diagnostics()).collect();
+            error.context(shown.join("\n"))
+        })
+    }
+}
+
+/// What became of the queries between two instants, once all of them have had their time.
+pub(crate) fn settled(clients: &Generator, from: Instant, to: Instant) -> Result<Summary> {
+    wait_for("the last queries to have had their time", TIMEOUT + Duration::from_secs(30), || {
+        Ok(Probe::when(Instant::now() > to + TIMEOUT + Duration::from_millis(100), (), "not yet"))
+    })?;
+    clients.summary(from, to)
+}
