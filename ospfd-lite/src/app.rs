@@ -88,6 +88,10 @@ struct App {
 
 impl App {
     fn turn(&mut self, view: &View<'_>, turn: &Turn) {
+        if self.leaving.is_some() {
+            // Without our own LSAs there are no routes; but the neighbors use us until they have the flush.
+            return;
+        }
         self.fib.apply(&turn.routes);
         if self.fib.holds_former() {
             self.first_spf.events(&turn.events);

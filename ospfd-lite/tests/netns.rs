@@ -1,1 +1,345 @@
-fn main() {}
+//! The host against a real kernel, in network namespaces of its own.
+//!
+//! Each test is run by a child process, which unshares while it has one thread: a user and a network namespace for an
+//! ordinary user, a network namespace alone for root.
+
+use std::net::Ipv6Addr;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sched::{CloneFlags, unshare};
+use ospf_proto::engine::{Config, IfaceConfig, LinkEvent};
+use ospf_proto::id::{IfaceId, RouterId};
+use ospf_proto::lsa::Prefix;
+use ospf_proto::rib::{NextHop, PathType, Route, RouteChange};
+use ospf_proto::state::NeighborState;
+use ospfd_lite::control::{Request, Response};
+use ospfd_lite::netio::fib::{Fib, FibOptions};
+use ospfd_lite::netio::{Driver, DriverEvent, Options};
+use serde_json::Value;
+
+const CHILD: &str = "OSPFD_LITE_NETNS_TEST";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Test = (&'static str, fn());
+
+const TESTS: &[Test] = &[
+    ("a_route_appears_and_its_group_is_replaced_in_place", groups),
+    ("routes_come_back_with_the_carrier", carrier),
+    ("foreign_routes_are_left_alone", foreign),
+    ("what_somebody_else_deletes_is_put_back", interference),
+    ("a_former_life_is_adopted_or_removed", former_life),
+    ("links_are_told_as_they_come_change_and_go", links),
+    ("two_routers_become_full_over_raw_sockets", full),
+];
+
+fn main() -> ExitCode {
+    if let Ok(name) = std::env::var(CHILD) {
+        enter();
+        let (_, test) = TESTS.iter().find(|(known, _)| *known == name).unwrap();
+        test();
+        return ExitCode::SUCCESS;
+    }
+    let allowed = namespaces_are_allowed();
+    if !allowed {
+        eprintln!(
+            "user namespaces are refused here (see the sysctls kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces); run as root"
+        );
+    }
+    let trials = TESTS.iter().map(|(name, _)| Trial::test(*name, || child(name)).with_ignored_flag(!allowed));
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+fn child(name: &str) -> Result<(), Failed> {
+    let output = Command::new("/proc/self/exe").env(CHILD, name).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Err(format!("{}\n{text}", output.status).into())
+}
+
+fn namespaces_are_allowed() -> bool {
+    nix::unistd::geteuid().is_root()
+        || Command::new("unshare").args(["-Urn", "true"]).status().is_ok_and(|status| status.success())
+}
+
+/// Goes into namespaces with a veth pair `v1`-`v2` and the loopback up.
+fn enter() {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    if uid.is_root() {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    } else {
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).unwrap();
+        std::fs::write("/proc/self/setgroups", "deny").unwrap();
+        std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).unwrap();
+        std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).unwrap();
+    }
+    ip("link set lo up");
+    ip("link add v1 type veth peer name v2");
+    for link in ["v1", "v2"] {
+        std::fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_dad"), "0").unwrap();
+        ip(&format!("link set {link} up"));
+    }
+    ip("addr add fe80::a/64 dev v1 nodad");
+    let _ = std::fs::write("/proc/sys/net/ipv6/fib_multipath_hash_policy", "1");
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn ip_json(arguments: &str) -> Vec<Value> {
+    let output = Command::new("ip").arg("-j").args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    if output.stdout.is_empty() { Vec::new() } else { serde_json::from_slice(&output.stdout).unwrap() }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+fn index(name: &str) -> IfaceId {
+    IfaceId(nix::net::if_::if_nametoindex(name).unwrap())
+}
+
+fn prefix() -> Prefix {
+    "2001:db8:53::53/128".parse().unwrap()
+}
+
+fn gateway(n: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, n)
+}
+
+fn install(prefix: Prefix, gateways: &[u16]) -> RouteChange {
+    let iface = index("v1");
+    let next_hops = gateways.iter().map(|n| NextHop { iface, gateway: Some(gateway(*n)) }).collect();
+    RouteChange::Install(
+        prefix,
+        Route { path_type: PathType::IntraArea, distance: 20, next_hops, originators: [RouterId(2)].into() },
+    )
+}
+
+fn open() -> Fib {
+    Fib::open(FibOptions { protocol: 89, metric: 20 }).unwrap()
+}
+
+/// The gateways of our route to `prefix` in the kernel, and the object it uses.
+fn installed(prefix: Prefix) -> Option<(Vec<String>, u64)> {
+    let shown = prefix.to_string();
+    let shown = shown.strip_suffix("/128").unwrap_or(&shown);
+    let routes = ip_json("-6 route show proto 89");
+    let route = routes.iter().find(|route| route["dst"] == shown)?;
+    assert_eq!(route["metric"], 20);
+    let one = |hop: &Value| hop["gateway"].as_str().map(str::to_owned);
+    let mut gateways: Vec<String> = match route["nexthops"].as_array() {
+        Some(hops) => hops.iter().filter_map(one).collect(),
+        None => one(route).into_iter().collect(),
+    };
+    gateways.sort();
+    Some((gateways, route["nhid"].as_u64().unwrap()))
+}
+
+fn gateways(prefix: Prefix) -> Vec<String> {
+    installed(prefix).map(|(gateways, _)| gateways).unwrap_or_default()
+}
+
+/// Follows the kernel until the condition holds.
+async fn until(fib: &mut Fib, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        tokio::select! {
+            () = fib.follow() => {}
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
+    }
+}
+
+fn groups() {
+    run(async {
+        let mut fib = open();
+        fib.apply(&[install(prefix(), &[1])]);
+        assert_eq!(gateways(prefix()), ["fe80::1"], "the route is there when apply returns");
+        fib.apply(&[install(prefix(), &[1, 2, 3])]);
+        let (three, group) = installed(prefix()).unwrap();
+        assert_eq!(three, ["fe80::1", "fe80::2", "fe80::3"]);
+        fib.apply(&[install(prefix(), &[1, 3])]);
+        assert_eq!(installed(prefix()).unwrap(), (vec!["fe80::1".to_owned(), "fe80::3".to_owned()], group));
+        let other: Prefix = "2001:db8:54::/48".parse().unwrap();
+        fib.apply(&[install(other, &[1, 3])]);
+        let ids: Vec<_> = ip_json("-6 route show proto 89").iter().map(|route| route["nhid"].as_u64()).collect();
+        assert_eq!(ids, [Some(group), Some(group)], "prefixes share a group");
+        let many: Vec<RouteChange> =
+            (0..2000).map(|n| install(Prefix::host(Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, n)), &[1, 2])).collect();
+        fib.apply(&many);
+        assert_eq!(ip_json("-6 route show proto 89").len(), 2002);
+        assert_eq!(fib.counters().refused, 0);
+        fib.clear();
+        assert_eq!(ip_json("-6 route show proto 89").len(), 0);
+        assert_eq!(ip_json("nexthop show").len(), 0);
+    });
+}
+
+fn carrier() {
+    run(async {
+        let mut fib = open();
+        fib.apply(&[install(prefix(), &[1, 2])]);
+        assert_eq!(gateways(prefix()).len(), 2);
+        ip("link set v2 down");
+        until(&mut fib, "the kernel drops the route", || installed(prefix()).is_none()).await;
+        assert_eq!(ip_json("nexthop show").len(), 0, "the kernel drops the objects with the carrier");
+        ip("link set v2 up");
+        until(&mut fib, "the route is back", || gateways(prefix()).len() == 2).await;
+        // A flap between two looks: the kernel has lost everything although the link is up again.
+        ip("link set v2 down");
+        ip("link set v2 up");
+        until(&mut fib, "the route is back after a flap", || gateways(prefix()).len() == 2).await;
+    });
+}
+
+fn foreign() {
+    run(async {
+        let mut fib = open();
+        ip("-6 route add 2001:db8:53::53/128 via fe80::9 dev v1 metric 20 proto static");
+        ip("nexthop add id 5 via fe80::9 dev v1 proto static");
+        fib.apply(&[install(prefix(), &[1])]);
+        let routes = ip_json("-6 route show 2001:db8:53::53");
+        assert_eq!(routes.len(), 1, "{routes:?}");
+        assert_eq!(routes[0]["gateway"], "fe80::9");
+        let RouteChange::Install(_, route) = install(prefix(), &[1]) else { unreachable!() };
+        assert!(fib.status(&prefix(), &route).starts_with("blocked"), "{}", fib.status(&prefix(), &route));
+        ip("-6 route del 2001:db8:53::53/128 proto static");
+        until(&mut fib, "the way is free", || gateways(prefix()) == ["fe80::1"]).await;
+        assert_eq!(fib.status(&prefix(), &route), "installed");
+        // A connected prefix wins over a learned one.
+        let lan: Prefix = "2001:db8:1::/64".parse().unwrap();
+        fib.apply(&[install(lan, &[1])]);
+        ip("addr add 2001:db8:1::1/64 dev v2 nodad");
+        until(&mut fib, "the route gives way", || installed(lan).is_none()).await;
+        fib.clear();
+        let objects = ip_json("nexthop show");
+        assert_eq!(objects.len(), 1, "{objects:?}");
+        assert_eq!(objects[0]["id"], 5);
+        assert_eq!(ip_json("-6 route show 2001:db8:1::/64").len(), 1);
+    });
+}
+
+fn interference() {
+    run(async {
+        let mut fib = open();
+        fib.apply(&[install(prefix(), &[1, 2])]);
+        let (_, group) = installed(prefix()).unwrap();
+        ip("-6 route del 2001:db8:53::53/128 proto 89");
+        until(&mut fib, "the route is put back", || gateways(prefix()).len() == 2).await;
+        ip(&format!("nexthop del id {group}"));
+        until(&mut fib, "the group is put back", || gateways(prefix()).len() == 2).await;
+        assert!(fib.counters().done >= 6);
+    });
+}
+
+fn former_life() {
+    run(async {
+        let gone: Prefix = "2001:db8:55::/64".parse().unwrap();
+        let mut fib = open();
+        fib.apply(&[install(prefix(), &[1, 2]), install(gone, &[1])]);
+        let before = installed(prefix()).unwrap();
+        drop(fib);
+        let mut fib = open();
+        assert!(fib.holds_former());
+        fib.apply(&[install(prefix(), &[1, 2])]);
+        assert_eq!(installed(prefix()).unwrap(), before);
+        assert_eq!(gateways(gone), ["fe80::1"], "kept until the first calculation");
+        assert_eq!(fib.counters().done, 0, "what is right is not touched");
+        fib.release();
+        assert_eq!(gateways(gone), [""; 0]);
+        assert_eq!(installed(prefix()).unwrap(), before);
+        fib.clear();
+        assert_eq!(ip_json("nexthop show").len(), 0);
+    });
+}
+
+fn driver(router: u32, name: &str) -> Driver {
+    let mut config = Config::new(RouterId(router));
+    let mut iface = IfaceConfig::new(name);
+    (iface.hello_interval, iface.dead_interval) = (1, 4);
+    config.interfaces.push(iface);
+    Driver::new(Options { config, control: None }).unwrap()
+}
+
+/// Runs a driver until a link event satisfies the condition.
+async fn link_event(driver: &mut Driver, what: &str, holds: impl Fn(&LinkEvent) -> bool) {
+    let wait = async {
+        loop {
+            if let DriverEvent::Turn(turn) = driver.next().await.unwrap()
+                && turn.links.iter().any(&holds)
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
+}
+
+fn links() {
+    run(async {
+        let mut driver = driver(1, "v1");
+        let local = gateway(0xa);
+        let state = |event: &LinkEvent, up: bool| matches!(event, LinkEvent::State(state) if state.up == up && state.link_local.is_some());
+        link_event(&mut driver, "up at start", |event| state(event, true)).await;
+        ip("link set v2 down");
+        link_event(&mut driver, "carrier lost", |event| state(event, false)).await;
+        ip("link set v2 up");
+        link_event(&mut driver, "carrier back", |event| state(event, true)).await;
+        let lan: Prefix = "2001:db8:1::/64".parse().unwrap();
+        ip("addr add 2001:db8:1::1/64 dev v1 nodad");
+        link_event(
+            &mut driver,
+            "an address",
+            |event| matches!(event, LinkEvent::State(state) if state.prefixes == [lan]),
+        )
+        .await;
+        ip("link set v1 mtu 1400");
+        link_event(&mut driver, "the MTU", |event| matches!(event, LinkEvent::State(state) if state.mtu == 1400)).await;
+        let before = index("v1");
+        ip("link del v1");
+        link_event(&mut driver, "gone", |event| *event == LinkEvent::Gone(before)).await;
+        assert!(driver.view().neighbors().is_empty());
+        ip("link add v1 type veth peer name v2");
+        ip("link set v1 addrgenmode none");
+        ip("link set v1 up");
+        ip("link set v2 up");
+        ip("addr add fe80::a/64 dev v1 nodad");
+        link_event(&mut driver, "back under another index", |event| {
+            matches!(event, LinkEvent::State(state) if state.up && state.iface != before && state.link_local == Some(local))
+        })
+        .await;
+    });
+}
+
+fn full() {
+    run(async {
+        ip("addr add 2001:db8:1::1/64 dev v1 nodad");
+        let (mut one, mut two) = (driver(1, "v1"), driver(2, "v2"));
+        let is_full = |driver: &Driver| driver.view().neighbors().iter().any(|n| n.state == NeighborState::Full);
+        let both = async {
+            while !(is_full(&one) && is_full(&two)) {
+                tokio::select! {
+                    event = one.next() => drop(event.unwrap()),
+                    event = two.next() => drop(event.unwrap()),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, both).await.expect("both become Full");
+        let counters = one.counters().interfaces["v1"].clone();
+        assert!(counters.received["hello"] > 0 && counters.sent["db_desc"] > 0, "{counters:?}");
+        assert_eq!(counters.receive_unusable + counters.send_refused, 0, "{counters:?}");
+        let Response::Ok(answer) = one.show(&Request::new("show", ["neighbor"])) else { panic!() };
+        assert_eq!((&answer[0]["neighbor_id"], &answer[0]["state"]), (&"0.0.0.2".into(), &"Full".into()));
+        let Response::Ok(answer) = one.show(&Request::new("show", ["database"])) else { panic!() };
+        assert!(answer.as_array().unwrap().iter().any(|lsa| lsa["ls_type_name"] == "Router-LSA"));
+    });
+}

@@ -1,7 +1,7 @@
 //! The driver: the one place where the engine meets sockets, links, clock, control requests and signals.
 //!
 //! A daemon calls [`Driver::next`] in a loop (beside whatever else it waits for) and acts on what it returns:
-//! ```ignore
+//! ```text
 //! loop {
 //!     tokio::select! {
 //!         event = driver.next() => match event? {

@@ -197,6 +197,7 @@ impl<'a> Planner<'a> {
         let mut members: Vec<u32> = wanted.iter().map(|member| self.gateway(*member)).collect();
         let id = match (members.len(), members.pop()) {
             (1, Some(single)) => single,
+            _ if let Some(spare) = self.spare(wanted) => spare,
             (_, last) => {
                 members.extend(last);
                 let id = self.new_id();
@@ -208,6 +209,13 @@ impl<'a> Planner<'a> {
         let target = Target { id, replaced: false };
         self.targets.insert(wanted.clone(), target);
         target
+    }
+
+    /// A group for this set that no route uses yet, such as one whose route was deleted by somebody else.
+    fn spare(&self, wanted: &Members) -> Option<u32> {
+        let groups = self.kernel.objects.iter().filter(|(_, object)| matches!(object, Object::Group(_)));
+        let mut unchanged = groups.map(|(id, _)| *id).filter(|id| !self.groups.contains_key(id));
+        unchanged.find(|id| self.kernel.members(*id).as_ref() == Some(wanted))
     }
 
     /// The object of a gateway, created if need be.
