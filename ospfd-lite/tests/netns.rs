@@ -3,6 +3,9 @@
 //! Each test is run by a child process, which unshares while it has one thread: a user and a network namespace for an
 //! ordinary user, a network namespace alone for root.
 
+// A test without the harness is not `cfg(test)`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::net::Ipv6Addr;
 use std::process::{Command, ExitCode};
 use std::time::Duration;

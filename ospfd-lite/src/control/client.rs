@@ -18,28 +18,28 @@ const ANSWER: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers.
-    #[error("{path}: {source}; is the daemon running, and may you write to its control socket?")]
+    #[error("{path}: {error}; is the daemon running, and may you write to its control socket?")]
     Connect {
         /// The socket.
         path: String,
         /// What the kernel says.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The connection broke.
-    #[error("{path}: no answer: {source}")]
+    #[error("{path}: no answer: {error}")]
     Answer {
         /// The socket.
         path: String,
         /// What the kernel says.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The answer is not of this protocol.
-    #[error("{path}: the answer cannot be read: {source}")]
+    #[error("{path}: the answer cannot be read: {error}")]
     Protocol {
         /// The socket.
         path: String,
         /// What is wrong.
-        source: serde_json::Error,
+        error: serde_json::Error,
     },
     /// The daemon refused.
     #[error("{0}")]
@@ -49,12 +49,12 @@ pub enum ClientError {
 /// Asks the daemon behind the control socket `path`.
 pub fn ask(path: &Path, request: &Request) -> Result<Value, ClientError> {
     let name = || path.display().to_string();
-    let stream = UnixStream::connect(path).map_err(|source| ClientError::Connect { path: name(), source })?;
-    let line = exchange(stream, request).map_err(|source| ClientError::Answer { path: name(), source })?;
+    let stream = UnixStream::connect(path).map_err(|error| ClientError::Connect { path: name(), error })?;
+    let line = exchange(stream, request).map_err(|error| ClientError::Answer { path: name(), error })?;
     match serde_json::from_str(&line) {
         Ok(Response::Ok(value)) => Ok(value),
         Ok(Response::Error(message)) => Err(ClientError::Refused(message)),
-        Err(source) => Err(ClientError::Protocol { path: name(), source }),
+        Err(error) => Err(ClientError::Protocol { path: name(), error }),
     }
 }
 

@@ -32,12 +32,12 @@ pub enum Error {
         path: PathBuf,
     },
     /// A system call failed.
-    #[error("{what}: {source}")]
+    #[error("{what}: {error}")]
     Io {
         /// What was tried, on what.
         what: String,
         /// What the kernel says.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -45,11 +45,11 @@ impl Error {
     /// An error of a system call; `capability` is what the call needs.
     pub fn io(what: impl Into<String>, capability: &'static str) -> impl FnOnce(io::Error) -> Error {
         let what = what.into();
-        move |source| match source.raw_os_error() {
+        move |error| match error.raw_os_error() {
             Some(nix::libc::EPERM | nix::libc::EACCES) if !capability.is_empty() => {
                 Error::Privilege { what, capability }
             }
-            _ => Error::Io { what, source },
+            _ => Error::Io { what, error },
         }
     }
 
