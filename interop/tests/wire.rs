@@ -75,7 +75,7 @@ fn wireshark_finds_nothing_wrong(lab: &mut Lab) -> Result<()> {
     }
     let packets = capture.finish()?;
     let seen = count(&file, "ospf.msg")?;
-    let lsas = count(&file, "ospf.v3.lsa_type")?;
+    let lsas = count(&file, "ospf.v3.lsa")?;
     println!("{packets} packets, by type {seen:?}, LSAs by type {lsas:?}");
     for (number, name) in PACKET_TYPES {
         let count = seen.get(number).copied().unwrap_or(0);
