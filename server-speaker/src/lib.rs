@@ -6,7 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod advertise;
+pub mod app;
 pub mod config;
 pub mod law;
 pub mod monitor;
 pub mod sample;
+pub mod service;
+pub mod show;
+pub mod state;

@@ -128,7 +128,8 @@ impl Area {
             .count()
     }
 
-    fn record(&self, router: RouterId, prefix: &Prefix) -> Option<&ServiceRecord> {
+    /// What `router` says of its service `prefix`.
+    pub fn record(&self, router: RouterId, prefix: &Prefix) -> Option<&ServiceRecord> {
         let records = &self.farm.get(&router)?.services;
         records.iter().find(|r| r.owner == router && r.prefix == prefix.address() && r.prefix_len == prefix.length())
     }

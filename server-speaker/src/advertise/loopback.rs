@@ -15,6 +15,8 @@ use netlink_sys::{Socket, SocketAddr};
 /// The loopback interface has this index in every network namespace (LOOPBACK_IFINDEX of Linux).
 const LO: u32 = 1;
 const FOREVER: u32 = u32::MAX;
+/// The addresses of this thread's namespace.
+const ADDRESSES: &str = "/proc/thread-self/net/if_inet6";
 const EADDRNOTAVAIL: i32 = 99;
 
 /// An address could not be put on `lo` or taken away.
@@ -74,6 +76,14 @@ impl Loopback {
             Err(error) if error.raw_os_error() == Some(EADDRNOTAVAIL) => Ok(()),
             other => other.map_err(|source| LoopbackError { operation: "removing", address, source }),
         }
+    }
+
+    /// Whether the address is on `lo`.
+    pub fn has(&self, address: Ipv6Addr) -> Result<bool, LoopbackError> {
+        let text = std::fs::read_to_string(ADDRESSES)
+            .map_err(|source| LoopbackError { operation: "looking for", address, source })?;
+        let wanted = format!("{:032x}", u128::from(address));
+        Ok(text.lines().any(|line| line.starts_with(&wanted) && line.ends_with(" lo")))
     }
 
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {

@@ -251,6 +251,11 @@ impl Estimator {
         self.sigma
     }
 
+    /// Whether anything has been measured at all.
+    pub fn is_measuring(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// Whether the queue is backlogged now.
     pub fn backlogged(&self) -> bool {
         self.backlogged

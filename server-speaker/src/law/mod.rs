@@ -110,6 +110,15 @@ impl State {
         }
     }
 
+    /// Starts anew in the class, as after a dead service has come back; what was learnt of the capacity stays.
+    pub fn restart(&mut self, now: Instant) {
+        self.estimator.assume(self.estimator.nominal());
+        self.rule = ClassRule::new(now, &mut self.random);
+        self.assessment = None;
+        self.record = None;
+        self.cost = CLASS_COST;
+    }
+
     /// The capacity this server counts with: out of the class the last one until the hold-down ends, then the nominal
     /// (a probe under traffic).
     pub fn assumed_mu(&self, now: Instant) -> Option<f64> {

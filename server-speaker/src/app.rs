@@ -1,0 +1,290 @@
+//! The daemon: one loop over the driver, the samples and the signals.
+//!
+//! Every 20 ms it looks whether the services live (a dead one is flushed at once), every 100 ms it samples, lets the law
+//! decide and tells the engine what has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ospf_proto::engine::{Command, Companion};
+use ospf_proto::lsa::{FarmTlv, Prefix};
+use ospf_proto::time::Instant;
+use ospfd_lite::control::{Request, Response};
+use ospfd_lite::netio::{Driver, DriverEvent, EXIT_PRIVILEGE, EXIT_RUNTIME, Error, Options, Signal};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{error, info, warn};
+
+use crate::advertise::{Area, Leave, Loopback, LoopbackError, Phase, Place, Progress, strongest};
+use crate::config::ServerConfig;
+use crate::law::random::Random;
+use crate::monitor::MonitorError;
+use crate::monitor::snmp6::Snmp6;
+use crate::service::Service;
+use crate::show;
+use crate::state::Drains;
+
+/// How often it is looked whether the services live.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often load is sampled and the law decides.
+const SAMPLE: Duration = Duration::from_millis(100);
+/// How often it is looked whether the addresses are still on `lo`.
+const ADDRESSES: Duration = Duration::from_secs(1);
+/// Time for the last packets to leave.
+const FAREWELL: Duration = Duration::from_millis(50);
+
+/// Why the daemon cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The driver.
+    #[error(transparent)]
+    Driver(#[from] Error),
+    /// An address on `lo`.
+    #[error(transparent)]
+    Loopback(#[from] LoopbackError),
+    /// A source of load or health.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The state directory.
+    #[error("{path}: {source}")]
+    State {
+        /// The directory.
+        path: String,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+}
+
+impl AppError {
+    /// The exit code that tells this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            AppError::Driver(error) => error.exit_code(),
+            AppError::Loopback(error) if error.is_privilege() => EXIT_PRIVILEGE,
+            AppError::Loopback(_) | AppError::Monitor(_) | AppError::State { .. } => EXIT_RUNTIME,
+        }
+    }
+}
+
+/// The running daemon.
+#[derive(Debug)]
+pub struct App {
+    config: ServerConfig,
+    driver: Driver,
+    services: Vec<Service>,
+    drains: Drains,
+    loopback: Loopback,
+    snmp6: Snmp6,
+    area: Area,
+    /// What the engine was told last.
+    advertised: Option<(BTreeMap<Prefix, u16>, Companion)>,
+    told: Option<FarmTlv>,
+    /// Malformed Farm TLVs that were logged already.
+    complained: BTreeSet<String>,
+    leave: Option<Leave>,
+}
+
+impl App {
+    /// Opens everything, puts the addresses on `lo` and starts the engine. Needs a tokio runtime.
+    pub fn start(config: ServerConfig) -> Result<Self, AppError> {
+        let state = |source| AppError::State { path: config.state_dir.display().to_string(), source };
+        let drains = Drains::load(&config.state_dir).map_err(state)?;
+        let loopback = Loopback::open().map_err(Error::io("opening a netlink socket", ""))?;
+        let options = Options { config: config.engine.clone(), control: Some(config.control.clone()) };
+        let driver = Driver::new(options)?;
+        let (now, router) = (driver.now(), config.engine.router_id);
+        let mut random = Random::new(u64::from(router.0) ^ u64::from(std::process::id()) << 32);
+        let mut services = Vec::new();
+        for service in &config.services {
+            let mut service = Service::open(service, router, (now, random.bits()))?;
+            service.drained = drains.contains(&service.config.name);
+            if service.drained {
+                warn!("{}: drained before the restart, and still", service.config.name);
+            }
+            services.push(service);
+        }
+        let mut app = App {
+            driver,
+            services,
+            drains,
+            loopback,
+            snmp6: Snmp6::open()?,
+            area: Area { me: router, ..Area::default() },
+            advertised: None,
+            told: None,
+            complained: BTreeSet::new(),
+            leave: None,
+            config,
+        };
+        app.put_addresses()?;
+        Ok(app)
+    }
+
+    /// Runs until a signal ends it; everything is withdrawn and taken back then.
+    pub async fn run(mut self) -> Result<(), AppError> {
+        let result = self.turns().await;
+        for address in self.services.iter().flat_map(Service::managed) {
+            if let Err(error) = self.loopback.remove(address) {
+                error!("{error}");
+            }
+        }
+        result
+    }
+
+    async fn turns(&mut self) -> Result<(), AppError> {
+        let (mut look, mut sample, mut addresses) = (interval(LOOK), interval(SAMPLE), interval(ADDRESSES));
+        for timer in [&mut look, &mut sample, &mut addresses] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        }
+        loop {
+            tokio::select! {
+                event = self.driver.next() => match event? {
+                    DriverEvent::Turn(_) => {}
+                    DriverEvent::Control(pending) => {
+                        let response = self.answer(&pending.request);
+                        pending.answer(response);
+                    }
+                    DriverEvent::Signal(Signal::Reload) => warn!("reloading is not supported; restart instead"),
+                    DriverEvent::Signal(Signal::Terminate) if self.leave.is_some() => {
+                        warn!("second signal: leaving at once");
+                        break;
+                    }
+                    DriverEvent::Signal(Signal::Terminate) => self.begin_to_leave(),
+                },
+                _ = sample.tick() => if self.sample()? {
+                    break;
+                },
+                _ = look.tick() => self.look(),
+                _ = addresses.tick() => self.put_addresses()?,
+            }
+        }
+        self.driver.command(Command::Goodbye);
+        // The driver has handed the last Hellos to the sockets; what waits there for room gets a moment.
+        let rest = async {
+            loop {
+                self.driver.next().await?;
+            }
+        };
+        timeout(FAREWELL, rest).await.unwrap_or(Ok(()))
+    }
+
+    fn look(&mut self) {
+        if self.leave.is_some() {
+            return;
+        }
+        let now = self.driver.now();
+        for service in &mut self.services {
+            service.look(now);
+            service.judge(now, &self.area);
+        }
+        self.announce();
+    }
+
+    /// One sample; true when leaving is done.
+    fn sample(&mut self) -> Result<bool, AppError> {
+        let now = self.driver.now();
+        if let Some(leave) = &mut self.leave {
+            let counted = self.config.services.iter().any(|service| service.counts_udp());
+            let received = if counted { Some(self.snmp6.read()?.in_datagrams) } else { None };
+            let progress = Progress { flushes_pending: self.driver.view().flushes_pending(), received };
+            return Ok(leave.step(now, progress) == Phase::Done);
+        }
+        self.read_area(now);
+        for service in &mut self.services {
+            service.measure(now);
+            service.judge(now, &self.area);
+            service.step(now, &self.area, &self.config);
+        }
+        self.announce();
+        Ok(false)
+    }
+
+    fn read_area(&mut self, now: Instant) {
+        let view = self.driver.view();
+        let Some(area) = self.config.engine.interfaces.first().map(|iface| iface.area) else { return };
+        let place = Place { me: self.area.me, area, tree: view.tree(area), now };
+        self.area = Area::read(view.lsdb(), place);
+        for bad in &self.area.malformed {
+            let text = format!("Farm TLV of {} dropped whole: {}", bad.router, bad.error);
+            if self.complained.insert(text.clone()) {
+                warn!("{text}");
+            }
+        }
+    }
+
+    /// Tells the engine what has changed.
+    fn announce(&mut self) {
+        let prefixes: BTreeMap<Prefix, u16> = self.services.iter().flat_map(Service::wanted).collect();
+        let companion = strongest(self.services.iter().map(|service| service.choice.companion));
+        let wanted = (prefixes, companion);
+        if self.advertised.as_ref() != Some(&wanted) {
+            let (prefixes, companion) = wanted.clone();
+            self.driver.command(Command::Advertise { prefixes, companion });
+            self.advertised = Some(wanted);
+        }
+        let records = self.services.iter().flat_map(Service::records).collect();
+        let tlv = FarmTlv { services: records, ..FarmTlv::default() };
+        if self.told.as_ref() != Some(&tlv) {
+            self.driver.command(Command::RouterInformation(vec![tlv.to_tlv()]));
+            self.told = Some(tlv);
+        }
+    }
+
+    fn begin_to_leave(&mut self) {
+        info!("leaving: withdrawing everything, then waiting for what is on its way");
+        self.leave = Some(Leave::new(self.driver.now(), self.config.linger));
+        self.driver.command(Command::Flush);
+    }
+
+    /// Puts the managed addresses on `lo` where they are not.
+    fn put_addresses(&mut self) -> Result<(), AppError> {
+        for address in self.services.iter().flat_map(Service::managed) {
+            if !self.loopback.has(address)? {
+                self.loopback.add(address)?;
+                info!("{address}/128 put on lo");
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: &Request) -> Response {
+        let now = self.driver.now();
+        match request.words().as_slice() {
+            ["show", "service"] => Response::of(&show::services(&self.services)),
+            ["show", "farm"] => Response::of(&show::farm(&self.area, &self.services)),
+            ["drain", name] => self.drain(name, true),
+            ["undrain", name] => self.drain(name, false),
+            ["explain", name] => {
+                let (area, view) = (&self.area, self.driver.view());
+                match self.services.iter_mut().find(|service| service.config.name == *name) {
+                    Some(service) => Response::of(&show::explain(service, area, (now, &view))),
+                    None => Response::Error(self.no_service(name)),
+                }
+            }
+            _ => self.driver.show(request),
+        }
+    }
+
+    fn drain(&mut self, name: &str, drained: bool) -> Response {
+        let now = self.driver.now();
+        let Some(service) = self.services.iter_mut().find(|service| service.config.name == name) else {
+            return Response::Error(self.no_service(name));
+        };
+        service.drained = drained;
+        service.judge(now, &self.area);
+        let standing = service.standing.to_string();
+        let saved = self.drains.set(name, drained);
+        self.announce();
+        match saved {
+            Ok(()) => Response::of(&standing),
+            Err(error) => Response::Error(format!(
+                "{name}: {standing}, but this will not survive a restart: {}: {error}",
+                self.config.state_dir.display()
+            )),
+        }
+    }
+
+    fn no_service(&self, name: &str) -> String {
+        let names: Vec<&str> = self.services.iter().map(|service| service.config.name.as_str()).collect();
+        format!("no service {name}; there is {}", names.join(", "))
+    }
+}
