@@ -253,6 +253,7 @@ impl App {
             ["show", "farm"] => Response::of(&show::farm(&self.area, &self.services)),
             ["drain", name] => self.drain(name, true),
             ["undrain", name] => self.drain(name, false),
+            ["cost", name, cost] => self.pin(name, cost),
             ["explain", name] => {
                 let (area, view) = (&self.area, self.driver.view());
                 match self.services.iter_mut().find(|service| service.config.name == *name) {
@@ -281,6 +282,23 @@ impl App {
                 self.config.state_dir.display()
             )),
         }
+    }
+
+    /// `cost NAME 1..=65535|auto`: kept until `auto` or a restart.
+    fn pin(&mut self, name: &str, cost: &str) -> Response {
+        let now = self.driver.now();
+        let pinned = match (cost, cost.parse::<u16>()) {
+            ("auto", _) => None,
+            (_, Ok(cost)) if cost > 0 => Some(cost),
+            _ => return Response::Error(format!("`{cost}` is no cost; 1..=65535 or auto")),
+        };
+        let Some(service) = self.services.iter_mut().find(|service| service.config.name == name) else {
+            return Response::Error(self.no_service(name));
+        };
+        service.pin(now, pinned);
+        let reason = service.reason();
+        self.announce();
+        Response::of(&reason)
     }
 
     fn no_service(&self, name: &str) -> String {

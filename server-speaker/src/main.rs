@@ -62,6 +62,15 @@ enum Command {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Pins the cost of a service by hand until `auto` (or a restart) gives it back to the law.
+    Cost {
+        /// The service.
+        name: String,
+        /// 1..=65535, or `auto`.
+        cost: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Explains why a service's cost is what it is.
     Explain {
         /// The service.
@@ -109,6 +118,7 @@ fn main() -> ExitCode {
         }
         Command::Drain { name, ask } => answer(&ask, Request::new("drain", [name.as_str()]), "drain"),
         Command::Undrain { name, ask } => answer(&ask, Request::new("undrain", [name.as_str()]), "undrain"),
+        Command::Cost { name, cost, ask } => answer(&ask, Request::new("cost", [name.as_str(), cost.as_str()]), "cost"),
         Command::Explain { name, ask } => answer(&ask, Request::new("explain", [name.as_str()]), "explain"),
     };
     match result {

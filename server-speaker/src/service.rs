@@ -44,6 +44,8 @@ pub struct Service {
     pub choice: Choice,
     /// The operator wants it drained.
     pub drained: bool,
+    /// The cost that the operator pinned, whatever the law says.
+    pub pinned: Option<u16>,
     /// The latest changes, newest last.
     pub history: VecDeque<Change>,
     params: Params,
@@ -61,6 +63,7 @@ impl Service {
             sample: Sample { at: now, health: Health::Unknown("not yet read".into()), load: None },
             choice: Choice { companion: Companion::None, reason: "nothing was announced yet" },
             drained: false,
+            pinned: None,
             history: VecDeque::new(),
             config: config.clone(),
             params,
@@ -163,7 +166,30 @@ impl Service {
 
     /// The cost it is advertised at; none if it is not.
     pub fn cost(&self) -> Option<u16> {
-        self.standing.is_advertised().then_some(self.law.cost)
+        self.standing.is_advertised().then_some(self.pinned.unwrap_or(self.law.cost))
+    }
+
+    /// Pins the cost by hand, or gives it back to the law.
+    pub fn pin(&mut self, now: Instant, pinned: Option<u16>) {
+        if self.pinned == pinned {
+            return;
+        }
+        self.pinned = pinned;
+        let reason = match pinned {
+            Some(cost) => format!("cost pinned at {cost} by hand; the law would say {}", self.law.cost),
+            None => format!("cost given back to the law, which says {}", self.law.cost),
+        };
+        warn!("{}: {reason}", self.config.name);
+        self.remember(now, reason);
+    }
+
+    /// Why the cost is what it is.
+    pub fn reason(&self) -> String {
+        match (self.cost(), self.pinned) {
+            (None, _) => self.standing.to_string(),
+            (_, Some(_)) => format!("pinned by hand; the law would say {}", self.law.cost),
+            (_, None) => self.law.reason.to_string(),
+        }
     }
 
     /// What is to be advertised.

@@ -103,7 +103,7 @@ fn row(service: &Service) -> ServiceRow {
         prefixes: service.config.prefixes.iter().map(Prefix::to_string).collect(),
         standing: service.standing.to_string(),
         cost: service.cost(),
-        reason: if service.cost().is_some() { service.law.reason.to_string() } else { service.standing.to_string() },
+        reason: service.reason(),
         mu: estimator.mu(),
         nominal: estimator.nominal(),
         x: estimator.x(),
@@ -200,7 +200,8 @@ pub fn render(subject: &str, answer: Value, json: bool) -> Result<String, serde_
 }
 
 fn service_table(rows: &[ServiceRow]) -> String {
-    let mut table = table(&["Service", "Prefixes", "Cost", "Capacity", "Offered", "Load", "Queue", "Standing", "Reason"]);
+    let mut table =
+        table(&["Service", "Prefixes", "Cost", "Capacity", "Offered", "Load", "Queue", "Standing", "Reason"]);
     for row in rows {
         table.add_row([
             row.name.clone(),
@@ -264,8 +265,13 @@ fn explanation(e: &Explanation) -> String {
         line("farm", format!("load {} q/s, {members} of {all} in the class", number("/assessment/load")));
         line("goodput with me", format!("{} q/s", number("/assessment/goodput_with_me")));
         line("goodput without me", format!("{} q/s", number("/assessment/goodput_without_me")));
-        let best: Vec<String> =
-            law("/assessment/best").as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let best: Vec<String> = law("/assessment/best")
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         line("best class", format!("{} q/s: {}", number("/assessment/goodput_best"), best.join(" ")));
     }
     for (what, path) in [

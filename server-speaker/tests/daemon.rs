@@ -57,6 +57,17 @@ struct Farm {
     directory: PathBuf,
 }
 
+/// The running daemon; it does not outlive a failed test.
+struct Speaker(Child);
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Farm {
     fn new(directory: &Path) -> Self {
         let text = format!(
@@ -84,8 +95,8 @@ impl Farm {
         command
     }
 
-    fn start_speaker(&self) -> Child {
-        self.run().spawn().unwrap()
+    fn start_speaker(&self) -> Speaker {
+        Speaker(self.run().spawn().unwrap())
     }
 
     /// What a command of the speaker prints.
@@ -137,6 +148,15 @@ impl Farm {
     }
 }
 
+/// A change within MinLSArrival (1 s) of the one before is taken only when it is sent again: waits for that to pass.
+fn wait_until_settled(farm: &Farm) {
+    wait_for("our prefix LSA to be two seconds old", 10.0, || {
+        let answer = client::ask(&farm.path("router.sock"), &Request::new("show", ["database"])).unwrap();
+        let mut lsas = answer.as_array().unwrap().iter().filter(|lsa| lsa["ls_type"] == 0x2009);
+        lsas.all(|lsa| lsa["adv_router"] != "192.0.2.11" || lsa["age"].as_u64() >= Some(2))
+    });
+}
+
 fn wait_for(what: &str, patience: f64, mut holds: impl FnMut() -> bool) -> f64 {
     let start = Instant::now();
     while !holds() {
@@ -186,6 +206,7 @@ fn a_living_service_is_routed_at_the_class_cost(farm: &Farm) {
 }
 
 fn a_dead_service_is_withdrawn_at_once_and_comes_back(farm: &Farm, service: &mut Option<UdpSocket>) {
+    wait_until_settled(farm);
     *service = None;
     let gone = farm.wait_route(false, 5.0);
     assert!(gone < 0.5, "gone after {gone:.3} s");
@@ -197,6 +218,7 @@ fn a_dead_service_is_withdrawn_at_once_and_comes_back(farm: &Farm, service: &mut
 }
 
 fn a_drained_service_is_withdrawn_and_an_undrained_one_returns(farm: &Farm) {
+    wait_until_settled(farm);
     assert_eq!(farm.ask(&["drain", "dns"]).trim(), "withdrawn: drained");
     farm.wait_route(false, 5.0);
     assert!(fs::read_to_string(farm.path("state/drains.json")).unwrap().contains("dns"));
@@ -208,7 +230,9 @@ fn a_drained_service_is_withdrawn_and_an_undrained_one_returns(farm: &Farm) {
 
 fn explain_says_why(farm: &Farm) {
     let text = farm.ask(&["explain", "dns"]);
-    for part in ["cost                  10: ", "capacity mu           1000.0 q/s", "goodput with me", "withdrawn: drained"] {
+    for part in
+        ["cost                  10: ", "capacity mu           1000.0 q/s", "goodput with me", "withdrawn: drained"]
+    {
         assert!(text.contains(part), "no `{part}` in:\n{text}");
     }
     // The router of this test carries no Farm TLV: as foreign as FRR.
@@ -217,7 +241,8 @@ fn explain_says_why(farm: &Farm) {
     assert_eq!(json["in_database"][0][1], 10);
 }
 
-fn leaving_withdraws_first_and_takes_the_address_away(farm: &Farm, speaker: &mut Child) {
+fn leaving_withdraws_first_and_takes_the_address_away(farm: &Farm, Speaker(speaker): &mut Speaker) {
+    wait_until_settled(farm);
     let start = Instant::now();
     kill(Pid::from_raw(i32::try_from(speaker.id()).unwrap()), Signal::SIGTERM).unwrap();
     let gone = farm.wait_route(false, 5.0);

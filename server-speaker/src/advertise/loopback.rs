@@ -80,8 +80,11 @@ impl Loopback {
 
     /// Whether the address is on `lo`.
     pub fn has(&self, address: Ipv6Addr) -> Result<bool, LoopbackError> {
-        let text = std::fs::read_to_string(ADDRESSES)
-            .map_err(|source| LoopbackError { operation: "looking for", address, source })?;
+        let text = std::fs::read_to_string(ADDRESSES).map_err(|source| LoopbackError {
+            operation: "looking for",
+            address,
+            source,
+        })?;
         let wanted = format!("{:032x}", u128::from(address));
         Ok(text.lines().any(|line| line.starts_with(&wanted) && line.ends_with(" lo")))
     }
