@@ -133,7 +133,8 @@ impl Service {
         self.law = state;
         if decision.changed {
             let reason = decision.reason.to_string();
-            info!("{}: cost {before} -> {}: {reason}{}", self.config.name, decision.cost, self.figures());
+            let but = self.pinned.map(|cost| format!(" (but pinned at {cost} by hand)")).unwrap_or_default();
+            info!("{}: cost {before} -> {}{but}: {reason}{}", self.config.name, decision.cost, self.figures());
             self.remember(now, reason);
         }
     }
