@@ -24,16 +24,20 @@ const BIRD3: &str = "opt/bird3";
 
 /// Where the trixie root is, or how to get it.
 pub fn trixie() -> Result<PathBuf> {
-    let directory = std::env::var_os(VARIABLE).map_or_else(|| PathBuf::from(USUAL), PathBuf::from);
+    let directory = place();
     if !directory.join(COMPLETE).is_file() {
         bail!("no complete Debian trixie at {}: make it as root with `cargo lab root trixie`", directory.display());
     }
     Ok(directory)
 }
 
+fn place() -> PathBuf {
+    std::env::var_os(VARIABLE).map_or_else(|| PathBuf::from(USUAL), PathBuf::from)
+}
+
 /// Makes the root, or completes it, and tells where it is.
 pub fn make(suite: &str, directory: Option<&Path>) -> Result<PathBuf> {
-    let directory = directory.map_or_else(|| PathBuf::from(USUAL), Path::to_owned);
+    let directory = directory.map_or_else(place, Path::to_owned);
     if directory.join(COMPLETE).is_file() {
         return Ok(directory);
     }

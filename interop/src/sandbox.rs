@@ -23,7 +23,7 @@ use nix::{
 use crate::{netns::Netns, nl::Rtnl};
 
 /// Set for the re-executed child: "this process is inside".
-const INSIDE: &str = "LAB_SANDBOX";
+pub const INSIDE: &str = "LAB_SANDBOX";
 /// Set by a user (or a test) to take a user namespace even as root.
 pub const FORCE_USERNS: &str = "LAB_FORCE_USERNS";
 
@@ -127,8 +127,13 @@ fn furnish() -> Result<()> {
     };
     fresh("proc", "/proc")?;
     fresh("sysfs", "/sys")?;
+    if in_use("/run") {
+        bail!("a lab has a /run of its own, so neither it nor its working directory may lie below /run");
+    }
     fresh("tmpfs", "/run")?;
-    fresh("tmpfs", "/var/tmp")?;
+    if !in_use("/var/tmp") {
+        fresh("tmpfs", "/var/tmp")?; // FRR writes to /var/tmp/frr; below it may lie somebody else's
+    }
     for directory in ["/run/netns", "/run/frr", "/run/bird", WORK, "/var/tmp/frr"] {
         fs::create_dir_all(directory).with_context(|| format!("creating {directory}"))?;
     }
@@ -138,6 +143,22 @@ fn furnish() -> Result<()> {
     own_frr_groups(Path::new("/"))?;
     let base = Netns::current("sandbox")?;
     base.run(|| Rtnl::open()?.up("lo"))?
+}
+
+/// Whether the running binary or the working directory lies below a directory.
+fn in_use(directory: &str) -> bool {
+    [std::env::current_exe(), std::env::current_dir()].into_iter().flatten().any(|path| path.starts_with(directory))
+}
+
+/// Fails if a file to be written would land on a file system that ends with the lab.
+pub fn ensure_lasting(file: &Path) -> Result<()> {
+    let file = std::path::absolute(file).context("finding the place of a file")?;
+    for directory in ["/run", "/var/tmp", "/etc/frr"] {
+        if file.starts_with(directory) && !in_use(directory) {
+            bail!("{}: what a lab writes below {directory} ends with the lab; choose another place", file.display());
+        }
+    }
+    Ok(())
 }
 
 /// FRR insists that its user is a member of the group frrvty. Only uid 0 is mapped here and setgroups is denied, so the

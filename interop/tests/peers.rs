@@ -24,6 +24,7 @@ use interop::{
     monitor::Monitor,
     peer::{IfaceSpec, Kind, Role, RouterSpec, State, Version, wait_full},
     process::{Place, Proc},
+    sandbox,
     topology::{Farm, PointToPoint, link_local, net},
     wait::{Probe, wait_for},
 };
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
             frr_and_bird_become_full_on_a_broadcast_link_and_agree,
         )
         .rootless(),
+    );
+    tests.push(
+        harness::LabTest::new("a_refused_user_namespace_names_its_sysctl", a_refused_user_namespace_names_its_sysctl)
+            .rootless(),
     );
     harness::main(Needs::Peers, &tests)
 }
@@ -178,5 +183,24 @@ fn a_route_change_is_seen_by_the_monitor_as_by_a_dump(lab: &mut Lab) -> Result<(
         })?;
     }
     ensure!(monitor.messages() > 0, "no notification came");
+    Ok(())
+}
+
+/// The limit of a user namespace's own children can be set inside it, so this test harms nobody else.
+fn a_refused_user_namespace_names_its_sysctl(_lab: &mut Lab) -> Result<()> {
+    let check = || {
+        Command::new(daemons::find("lab")?)
+            .arg("sandbox-check")
+            .env_remove(sandbox::INSIDE)
+            .output()
+            .map_err(anyhow::Error::from)
+    };
+    let allowed = check()?;
+    ensure!(allowed.status.success(), "{}", String::from_utf8_lossy(&allowed.stderr));
+    std::fs::write("/proc/sys/user/max_user_namespaces", "0")?;
+    let refused = check()?;
+    let text = String::from_utf8_lossy(&refused.stderr);
+    ensure!(!refused.status.success(), "it was not refused");
+    ensure!(text.contains("user.max_user_namespaces = 0") && text.contains("sysctl -w"), "{text}");
     Ok(())
 }

@@ -20,6 +20,9 @@ struct Arguments {
     command: Command,
 }
 
+/// Exit code: a privilege is missing.
+const PRIVILEGE: u8 = 3;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Play the farm's story under real queries: no root, no peer needed, two minutes.
@@ -35,6 +38,9 @@ enum Command {
         #[arg(long)]
         dir: Option<std::path::PathBuf>,
     },
+    /// Tell whether this user may have a sandbox here.
+    #[command(hide = true)]
+    SandboxCheck,
     /// Serve DNS with an exact capacity (used inside labs).
     DnsResponder(Responder),
 }
@@ -53,6 +59,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Demo(options) => {
             if !sandbox::is_inside() {
+                // Before minutes of building, and in another process: it can be entered only once.
+                let check = std::process::Command::new(std::env::current_exe()?).arg("sandbox-check").status()?;
+                if !check.success() {
+                    return Ok(ExitCode::from(PRIVILEGE));
+                }
                 daemons::build()?;
             }
             return Ok(match sandbox::enter()? {
@@ -63,6 +74,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Test(options) => return suite::run(&options),
         Command::Root { suite, dir } => println!("{}", root::make(&suite, dir.as_deref())?.display()),
+        Command::SandboxCheck => {
+            return Ok(match sandbox::enter()? {
+                Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+                Side::Inside => ExitCode::SUCCESS,
+            });
+        }
         Command::DnsResponder(responder) => responder.run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -18,6 +18,7 @@ use clap::ValueEnum;
 use crate::{
     capture::{Capture, Keep},
     peer::Version,
+    sandbox,
     topology::Farm,
 };
 use stage::Stage;
@@ -97,7 +98,8 @@ pub struct Act {
 /// Plays the demo inside the sandbox; true if every claim held.
 pub fn run(options: &Options) -> Result<bool> {
     let start = Instant::now();
-    println!("a client, a router and three servers, {:.0} queries/s each; see docs for the story", stage::CAPACITY);
+    options.pcap.iter().chain(&options.plot).try_for_each(|file| sandbox::ensure_lasting(file))?;
+    println!("a client, a link router and three servers that answer {:.0} queries/s each", stage::CAPACITY);
     let mut stage = Stage::build(options)?;
     let capture = match &options.pcap {
         Some(directory) => {
