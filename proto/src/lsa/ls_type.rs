@@ -83,9 +83,14 @@ impl LsType {
         matches!(self, LsType::ROUTER | LsType::NETWORK | LsType::LINK)
     }
 
-    /// The scope to flood by: unknown types without the U-bit are treated as link-local (RFC 5340 §4.5.1).
+    /// The scope to flood by: unknown types without the U-bit are treated as link-local (RFC 5340 §4.5.2), but what
+    /// names the reserved scope is discarded before that is asked (§4.5.1 (3)).
     pub const fn flooding_scope(self) -> Scope {
-        if self.is_known() || self.u_bit() { self.scope() } else { Scope::Link }
+        if self.is_known() || self.u_bit() || matches!(self.scope(), Scope::Reserved) {
+            self.scope()
+        } else {
+            Scope::Link
+        }
     }
 }
 

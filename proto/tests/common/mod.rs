@@ -8,10 +8,11 @@ use std::time::Duration;
 use ospf_proto::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS};
 use ospf_proto::ctx::{Event, Transmit};
 use ospf_proto::engine::{Command, Config, Engine, IfaceConfig, Input, LinkEvent, LinkState, NetworkType, Output};
-use ospf_proto::id::{IfaceId, RouterId};
-use ospf_proto::lsa::Prefix;
+use ospf_proto::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey, RouterId};
+use ospf_proto::lsa::{LsType, Lsa, LsaHeader, Prefix};
+use ospf_proto::packet::{LsUpd, Packet, PacketBody, PacketHeader, PacketType};
 use ospf_proto::rib::{Route, RouteChange};
-use ospf_proto::state::NeighborState;
+use ospf_proto::state::{IfaceState, NeighborState};
 use ospf_proto::time::Instant;
 
 pub fn ms(n: u64) -> Duration {
@@ -71,8 +72,23 @@ pub struct Net {
     flights: BTreeSet<Flight>,
     number: u64,
     pub loss_percent: u64,
+    /// Packets delivered twice.
+    pub duplicate_percent: u64,
     pub delay: Duration,
+    /// Up to so much more delay, by chance: packets overtake each other.
+    pub jitter: Duration,
+    /// Packets to lose on purpose.
+    pub losing: Vec<Losing>,
     random: u64,
+}
+
+/// Packets of one kind by one router, lost on purpose: `skip` pass, then `count` are lost.
+#[derive(Debug)]
+pub struct Losing {
+    pub from: usize,
+    pub kind: PacketType,
+    pub skip: usize,
+    pub count: usize,
 }
 
 impl Net {
@@ -84,12 +100,15 @@ impl Net {
             flights: BTreeSet::new(),
             number: 0,
             loss_percent: 0,
+            duplicate_percent: 0,
             delay: ms(1),
+            jitter: ms(0),
+            losing: Vec::new(),
             random: seed,
         }
     }
 
-    fn random(&mut self) -> u64 {
+    pub fn random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -241,6 +260,9 @@ impl Net {
             return;
         };
         let ports = ports.clone();
+        if self.loses(router, bytes[1]) {
+            return;
+        }
         if ports.iter().any(|p| p.router == router && p.cut) {
             return;
         }
@@ -254,17 +276,112 @@ impl Net {
             if !heard || self.random() % 100 < self.loss_percent {
                 continue;
             }
-            self.number += 1;
-            self.flights.insert(Flight {
-                at: self.now + self.delay,
-                number: self.number,
-                router: port.router,
-                iface: port.iface,
-                src,
-                dst,
-                bytes: bytes.clone(),
-            });
+            let twice = self.duplicate_percent > 0 && self.random() % 100 < self.duplicate_percent;
+            for _ in 0..=u8::from(twice) {
+                let jitter = self.jitter.as_micros() as u64;
+                let more = if jitter > 0 { Duration::from_micros(self.random() % jitter) } else { ms(0) };
+                self.number += 1;
+                self.flights.insert(Flight {
+                    at: self.now + self.delay + more,
+                    number: self.number,
+                    router: port.router,
+                    iface: port.iface,
+                    src,
+                    dst,
+                    bytes: bytes.clone(),
+                });
+            }
         }
+    }
+
+    fn loses(&mut self, from: usize, kind: u8) -> bool {
+        let rule = self.losing.iter_mut().find(|rule| rule.from == from && rule.kind as u8 == kind);
+        let Some(rule) = rule else { return false };
+        if rule.skip > 0 {
+            rule.skip -= 1;
+            return false;
+        }
+        let lost = rule.count > 0;
+        rule.count = rule.count.saturating_sub(1);
+        lost
+    }
+
+    /// Loses packets on purpose.
+    pub fn lose(&mut self, from: usize, kind: PacketType, (skip, count): (usize, usize)) {
+        self.losing.push(Losing { from, kind, skip, count });
+    }
+
+    /// Delivers a packet as if `from` had sent it to `to` over `link`.
+    pub fn forge(&mut self, link: usize, (from, to): (usize, usize), body: PacketBody) {
+        let header = PacketHeader { router_id: self.nodes[from].config.router_id, area_id: AreaId(0), instance_id: 0 };
+        let (src, dst) = (self.address(from, link), self.address(to, link));
+        let bytes = Packet { header, body }.encode(src, dst);
+        let iface = self.iface(to, link);
+        self.inject(to, iface, (src, dst), &bytes);
+    }
+
+    /// Delivers LSAs as if `from` had flooded them to `to` over `link`.
+    pub fn forge_lsas(&mut self, link: usize, ends: (usize, usize), lsas: Vec<Lsa>) {
+        self.forge(link, ends, PacketBody::LsUpd(LsUpd { lsas, rejected: Vec::new() }));
+    }
+
+    /// The interface by which a router is attached to a link.
+    pub fn iface(&self, router: usize, link: usize) -> IfaceId {
+        self.links[link].iter().find(|p| p.router == router).expect("attached").iface
+    }
+
+    /// The state of the kernel's link, for tests that change it: give it back by `tell_link`.
+    pub fn link_state(&self, router: usize, nth: usize) -> LinkState {
+        self.nodes[router].links[nth].clone()
+    }
+
+    /// Tells a router that its link has changed; a new link-local address is known to the link.
+    pub fn tell_link(&mut self, router: usize, nth: usize, state: LinkState) {
+        let iface = state.iface;
+        for port in self.links.iter_mut().flatten().filter(|p| p.router == router && p.iface == iface) {
+            port.address = state.link_local.unwrap_or(port.address);
+        }
+        self.nodes[router].links[nth] = state.clone();
+        self.input(router, Input::Link(LinkEvent::State(state)));
+    }
+
+    /// What a router sent since the last `forget`, decoded.
+    pub fn packets(&self, router: usize) -> Vec<(Instant, Ipv6Addr, PacketBody)> {
+        let sent = self.nodes[router].sent.iter();
+        sent.map(|(at, t)| (*at, t.dst, Packet::decode(t.src, t.dst, &t.bytes).unwrap().body)).collect()
+    }
+
+    /// The labels of the drops that a router reported since the last `forget`.
+    pub fn drops(&self, router: usize) -> Vec<&'static str> {
+        let events = self.nodes[router].events.iter();
+        events
+            .filter_map(|(_, e)| if let Event::Dropped { reason, .. } = e { Some(reason.label()) } else { None })
+            .collect()
+    }
+
+    /// Forgets what was sent and reported so far.
+    pub fn forget(&mut self) {
+        for node in &mut self.nodes {
+            node.sent.clear();
+            node.events.clear();
+        }
+    }
+
+    /// (DR, Backup DR) as a router sees them on its `nth` interface.
+    pub fn elected(&self, router: usize, nth: usize) -> (u32, u32) {
+        let iface = &self.engine(router).view().interfaces()[nth];
+        (iface.dr.0, iface.bdr.0)
+    }
+
+    pub fn iface_state(&self, router: usize, nth: usize) -> IfaceState {
+        self.engine(router).view().interfaces()[nth].state
+    }
+
+    /// The instance of an LSA in a router's database.
+    pub fn lsa(&self, router: usize, key: &LsaKey) -> Option<Lsa> {
+        let view = self.engine(router).view();
+        let found = view.lsas().into_iter().find(|l| l.key == *key);
+        found.map(|l| l.lsa.with_age(l.age))
     }
 
     /// Delivers a forged or replayed packet.
@@ -349,4 +466,39 @@ pub fn assert_exact(net: &Net) {
     for node in net.nodes.iter().filter_map(|node| node.engine.as_ref()) {
         node.check_invariants(usize::MAX).unwrap();
     }
+}
+
+/// A key in area 0.
+pub fn area_key(ls_type: LsType, link_state_id: u32, router: u32) -> LsaKey {
+    let domain = Domain::Area(AreaId(0));
+    LsaKey { domain, ls_type, link_state_id: LinkStateId(link_state_id), adv_router: rid(router) }
+}
+
+/// An LSA of any type with a body of bytes.
+pub fn raw_lsa(key: &LsaKey, sequence: i32, body: &[u8]) -> Lsa {
+    let LsaKey { ls_type, link_state_id, adv_router, .. } = *key;
+    let header = LsaHeader { ls_type, link_state_id, adv_router, sequence, ..LsaHeader::default() };
+    Lsa::from_body_bytes(header, body).unwrap()
+}
+
+/// Two routers on a point-to-point link, Full.
+pub fn pair() -> Net {
+    let mut net = Net::new(7);
+    net.router(|_| {});
+    net.router(|_| {});
+    net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
+    net.start_all();
+    net.run_until(secs(5), "full", |net| net.full(0, 1));
+    net.run(secs(5));
+    net
+}
+
+/// `n` routers on a broadcast link, settled.
+pub fn lan(n: usize) -> Net {
+    let mut net = Net::new(7);
+    let all: Vec<usize> = (0..n).map(|_| net.router(|_| {})).collect();
+    net.broadcast(&all);
+    net.start_all();
+    net.run(secs(15));
+    net
 }
