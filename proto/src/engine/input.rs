@@ -139,7 +139,7 @@ impl Engine {
         }
         self.links.insert(id, link.clone());
         let Some(config) = self.config.interfaces.iter().find(|config| config.name == link.name) else { return };
-        let usable = link.up && (config.passive || link.link_local.is_some());
+        let usable = !self.departed && link.up && (config.passive || link.link_local.is_some());
         let params = params(&self.config.router_id, config, Origin::options(self.config.forwarding));
         let iface = self.core.ifaces.entry(id).or_insert_with(|| Iface::new(id, params));
         let link_local = link.link_local.unwrap_or(Ipv6Addr::UNSPECIFIED);
@@ -183,6 +183,7 @@ impl Engine {
             Command::RouterInformation(tlvs) => self.origin.inform(tlvs),
             Command::Flush => self.origin.leave(),
             Command::Goodbye => {
+                self.departed = true;
                 self.origin.leave();
                 for id in self.core.ifaces.keys().copied().collect::<Vec<_>>() {
                     if let Some(iface) = self.core.ifaces.get_mut(&id) {

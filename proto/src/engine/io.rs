@@ -75,7 +75,7 @@ pub enum Command {
     /// Flush everything we originated and originate nothing more. Done when `view().flushes_pending()` is 0; then
     /// [`Command::Goodbye`].
     Flush,
-    /// Send Hellos without neighbors (so that they drop us at once) and go Down on every interface.
+    /// Send Hellos without neighbors (so that they drop us at once) and go Down on every interface, for good.
     Goodbye,
     /// Drop the adjacencies with this router (all, if none is named); they form anew.
     ClearNeighbor(Option<RouterId>),

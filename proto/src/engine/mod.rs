@@ -48,6 +48,8 @@ pub struct Engine {
     /// Up to when LSAs have been aged out.
     aged_until: Instant,
     duplicates: duplicate::Duplicates,
+    /// [`Command::Goodbye`] was given: no interface comes up again.
+    departed: bool,
 }
 
 /// Settling ends after a few rounds; each round answers what the one before it changed.
@@ -76,6 +78,7 @@ impl Engine {
             random: seed,
             aged_until: now,
             duplicates: duplicate::Duplicates::default(),
+            departed: false,
         }
     }
 
