@@ -13,10 +13,10 @@ use crate::consts::MAX_AGE;
 use crate::ctx::Ctx;
 use crate::id::{Domain, IfaceId, LsaKey, RouterId};
 use crate::iface::Iface;
-use crate::lsa::Lsa;
+use crate::lsa::{LsType, Lsa};
 use crate::lsdb::{Change, Lsdb, Source};
 use crate::neighbor::{Neighbor, NeighborEvent};
-use crate::state::NeighborState;
+use crate::state::{IfaceState, NeighborState};
 use crate::time::Instant;
 
 pub use receive::{Verdict, verdict};
@@ -77,8 +77,20 @@ impl Core {
         }
         let change = self.lsdb.install(domain, lsa.clone(), source, now);
         if change != Change::Refreshed {
-            self.changes.push(Changed { key, old, new: Some(lsa) });
+            self.note_change(Changed { key, old, new: Some(lsa) });
         }
+    }
+
+    /// Routing will look at it; and a DR's own LSAs are made from the Link-LSAs of its link (RFC 5340 §4.4.3.3, §4.4.3.9).
+    fn note_change(&mut self, changed: Changed) {
+        let LsaKey { domain, ls_type, adv_router, .. } = changed.key;
+        if let (LsType::LINK, Domain::Link(id)) = (ls_type, domain)
+            && adv_router != self.router_id
+            && self.ifaces.get(&id).is_some_and(|iface| iface.state == IfaceState::Dr)
+        {
+            self.ctx.origination_due = true;
+        }
+        self.changes.push(changed);
     }
 
     /// Removes an LSA without flooding.
@@ -88,7 +100,7 @@ impl Core {
         for neighbor in self.ifaces.values_mut().flat_map(|iface| iface.neighbors.values_mut()) {
             neighbor.acknowledged(&mut self.ctx, key);
         }
-        self.changes.push(Changed { key: *key, old: Some(entry.lsa().clone()), new: None });
+        self.note_change(Changed { key: *key, old: Some(entry.lsa().clone()), new: None });
     }
 
     /// Every neighbor.

@@ -131,7 +131,8 @@ impl Origin {
             if !attached || entry.is_max_age(core.ctx.now) {
                 continue;
             }
-            options |= link.options;
+            // The MC-bit says nothing (RFC 5340 §A.2) and alternates with a server's load: see `Companion::Link`.
+            options |= link.options - Options::MC;
             let unusable = PrefixOptions::NU | PrefixOptions::LA;
             let shared = link.prefixes.iter().filter(|p| !p.options.intersects(unusable));
             prefixes.extend(shared.map(|p| p.prefix));
