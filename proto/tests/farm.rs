@@ -174,6 +174,19 @@ fn no_router_lsa_is_sent_before_an_adjacency_is_full() {
 }
 
 #[test]
+fn servers_of_higher_router_id_are_full_as_soon_as_the_dr_is_elected() {
+    let mut net = Net::new(5);
+    let router = net.router(|_| {});
+    let servers = [net.server(), net.server()];
+    net.broadcast(&[servers[0], servers[1], router]);
+    net.start_all();
+    let elected = |net: &Net| net.engine(router).view().interfaces()[0].state == ospf_proto::state::IfaceState::Dr;
+    net.run_until(secs(10), "elected", elected);
+    let took = net.run_until(secs(2), "full", |net| servers.iter().all(|server| net.full(*server, router)));
+    assert!(took <= ms(50), "{took:?}");
+}
+
+#[test]
 fn a_server_is_never_transit() {
     // Two links joined only by a server: the routers on either side have no path to each other.
     let mut net = Net::new(3);

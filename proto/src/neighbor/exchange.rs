@@ -1,7 +1,8 @@
 //! The Database Description process (RFC 2328 §10.6, §10.8; RFC 5340 §4.2.1.2, §4.2.2).
 //!
-//! Differs: the slave keeps its last packet as long as the adjacency lasts, not just RouterDeadInterval (§10.8); a
-//! duplicate that comes later still is answered instead of tearing the adjacency down.
+//! Differs: the master answers the slave's claim with its own at once, without waiting for RxmtInterval. The slave keeps
+//! its last packet as long as the adjacency lasts, not just RouterDeadInterval (§10.8); a duplicate that comes later still
+//! is answered instead of tearing the adjacency down.
 
 use crate::consts::MAX_AGE;
 use crate::ctx::{Ctx, DropReason, Timer};
@@ -93,7 +94,7 @@ impl Neighbor {
             NeighborState::Down | NeighborState::Init | NeighborState::TwoWay => {
                 DdOutcome::Drop(DropReason::NeighborState(self.state, PacketType::DbDesc))
             }
-            NeighborState::ExStart => self.negotiate(link.local, dd),
+            NeighborState::ExStart => self.negotiate(ctx, link.local, dd),
             NeighborState::Exchange => self.exchange(ctx, link, dd),
             NeighborState::Loading | NeighborState::Full => {
                 if !self.is_duplicate(dd) {
@@ -108,7 +109,7 @@ impl Neighbor {
     }
 
     /// ExStart: who is master? (RFC 2328 §10.6)
-    fn negotiate(&mut self, local: &Local, dd: &DbDesc) -> DdOutcome {
+    fn negotiate(&mut self, ctx: &mut Ctx, local: &Local, dd: &DbDesc) -> DdOutcome {
         let first = DdFlags::I | DdFlags::M | DdFlags::MS;
         if dd.flags.contains(first) && dd.headers.is_empty() && self.id.router > local.router_id {
             self.master = false;
@@ -119,6 +120,10 @@ impl Neighbor {
         {
             self.master = true;
         } else {
+            if dd.flags.contains(first) && self.id.router < local.router_id {
+                // It enters ExStart only now and had to drop our claim: it need not wait for RxmtInterval.
+                self.resend_dd(ctx, local);
+            }
             return DdOutcome::Done;
         }
         self.dd_received = Some((dd.flags, dd.options, dd.sequence));
