@@ -14,6 +14,8 @@ use tracing::{info, warn};
 
 /// How long to wait for the acknowledgments of our flushed LSAs when leaving.
 const FLUSH: Duration = Duration::from_secs(3);
+/// Beyond HelloInterval: a Hello's way, and the adjacency it begins.
+const HELLO_MARGIN: Duration = Duration::from_millis(500);
 
 /// What the daemon needs to know.
 #[derive(Clone, Debug)]
@@ -25,15 +27,18 @@ pub(crate) struct AppOptions {
 
 /// Runs until a signal ends it.
 pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
+    let hello = options.config.interfaces.iter().map(|iface| iface.hello_interval).max().unwrap_or(10);
     let dead = options.config.interfaces.iter().map(|iface| iface.dead_interval).max().unwrap_or(40);
     let router_id = options.config.router_id;
     let mut driver = Driver::new(Options { config: options.config, control: Some(options.control) })?;
-    let mut app = App { fib: Fib::open(options.fib)?, first_spf: FirstSpf::default(), leaving: None };
+    let mut app = App { fib: Fib::open(options.fib)?, first_spf: FirstSpf::default(), all_heard: false, leaving: None };
     for warning in sysctl_warnings() {
         warn!("{warning}");
     }
     info!("router {router_id} runs");
     notify(sd_notify::NotifyState::Ready);
+    // By then every living neighbor has said Hello.
+    let all_heard = Instant::now() + Duration::from_secs(u64::from(hello)) + HELLO_MARGIN;
     let release = Instant::now() + 2 * Duration::from_secs(u64::from(dead));
     loop {
         tokio::select! {
@@ -57,6 +62,10 @@ pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
                 }
             },
             () = app.fib.follow() => {}
+            () = sleep_until(all_heard), if !app.all_heard => {
+                app.all_heard = true;
+                app.consider_release(&driver.view());
+            }
             () = sleep_until(release), if app.fib.holds_former() => app.fib.release(),
             () = sleep_until(app.leaving.unwrap_or(release)), if app.leaving.is_some() => {
                 let pending = driver.view().flushes_pending();
@@ -83,6 +92,7 @@ fn notify(state: sd_notify::NotifyState<'_>) {
 struct App {
     fib: Fib,
     first_spf: FirstSpf,
+    all_heard: bool,
     leaving: Option<Instant>,
 }
 
@@ -95,9 +105,13 @@ impl App {
         self.fib.apply(&turn.routes);
         if self.fib.holds_former() {
             self.first_spf.events(&turn.events);
-            if self.first_spf.is_past(view) {
-                self.fib.release();
-            }
+            self.consider_release(view);
+        }
+    }
+
+    fn consider_release(&mut self, view: &View<'_>) {
+        if self.all_heard && self.first_spf.is_past(view) {
+            self.fib.release();
         }
     }
 
@@ -121,7 +135,8 @@ impl App {
     }
 }
 
-/// Whether the first calculation has been made on a whole database.
+/// Whether the first calculation has been made on a whole database (and every neighbor has had the time to say Hello: see
+/// `all_heard`; a route of a former life would otherwise shrink to those who came first).
 ///
 /// The one in the very turn of the first Full does not count if its tree holds nobody but us: the Designated Router lists us
 /// in its Network-LSA only when it, too, is Full. Nor while another adjacency is still forming or a DR not yet elected: a

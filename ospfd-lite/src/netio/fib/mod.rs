@@ -23,7 +23,7 @@ use std::time::Duration;
 use model::{Foreign, Member, Members, RTPROT_KERNEL};
 use ospf_proto::lsa::Prefix;
 use ospf_proto::rib::{Route, RouteChange};
-use plan::{Op, Plan};
+use plan::{Op, Plan, Wish};
 use serde::{Deserialize, Serialize};
 use tables::{Refused, Tables};
 use tokio::time::{Instant, Sleep};
@@ -81,7 +81,7 @@ impl Fib {
     /// Reads what the kernel has. Routes of ours in it are kept until [`Fib::release`].
     pub fn open(options: FibOptions) -> Result<Self, Error> {
         let tables = Tables::open(options)?;
-        let former: BTreeSet<Prefix> = tables.state.kernel.routes.keys().copied().collect();
+        let former: BTreeSet<Prefix> = tables.state.kernel.routes().keys().copied().collect();
         if !former.is_empty() {
             info!("{} routes of a former life are kept until the first calculation", former.len());
         }
@@ -107,19 +107,20 @@ impl Fib {
         if changes.is_empty() {
             return;
         }
+        let mut touched = BTreeSet::new();
         for change in changes {
             let (prefix, members) = match change {
                 RouteChange::Install(prefix, route) => (prefix, members(route)),
                 RouteChange::Remove(prefix) => (prefix, None),
             };
-            self.former.remove(prefix);
             self.refused_prefixes.remove(prefix);
             match members {
                 Some(members) => self.desired.insert(*prefix, members),
                 None => self.desired.remove(prefix),
             };
+            touched.insert(*prefix);
         }
-        self.reconcile();
+        self.reconcile(Some(&touched));
     }
 
     /// Whether routes of a former life are still kept.
@@ -127,12 +128,13 @@ impl Fib {
         !self.former.is_empty()
     }
 
-    /// Routes of a former life that nobody has wanted since are removed.
+    /// Routes of a former life become what is wanted now, or are removed.
     pub fn release(&mut self) {
         if self.holds_former() {
-            info!("{} routes of a former life are not wanted any more", self.former.len());
-            self.former.clear();
-            self.reconcile();
+            let former = std::mem::take(&mut self.former);
+            let unwanted = former.iter().filter(|prefix| !self.desired.contains_key(prefix)).count();
+            info!("{} routes of a former life are ours again, {unwanted} not wanted any more", former.len() - unwanted);
+            self.reconcile(None);
         }
     }
 
@@ -140,7 +142,7 @@ impl Fib {
     pub fn clear(&mut self) {
         self.former.clear();
         self.desired.clear();
-        self.reconcile();
+        self.reconcile(None);
     }
 
     /// Waits until the kernel's tables change, or something is due, and reconciles; never returns. Cancel-safe.
@@ -154,7 +156,7 @@ impl Fib {
             return if route.next_hops.is_empty() { "own".to_owned() } else { "connected".to_owned() };
         };
         let kernel = &self.tables.state.kernel;
-        let used = kernel.routes.get(prefix).copied().flatten().and_then(|id| kernel.members(id));
+        let used = kernel.routes().get(prefix).copied().flatten().and_then(|id| kernel.members(id));
         let why = || {
             let refused = wanted.iter().find_map(|member| self.refused_members.get(member));
             let down = wanted.iter().find(|member| !self.is_up(member));
@@ -181,8 +183,11 @@ impl Fib {
     fn poll_follow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self.tables.poll_changed(cx) {
-                Poll::Ready(Ok(_)) => {
-                    self.reconcile();
+                Poll::Ready(Ok(())) => {
+                    // Echoes of our own doing are no reason to plan.
+                    if self.tables.state.disturbed || self.tables.state.stale {
+                        self.reconcile(None);
+                    }
                     continue;
                 }
                 Poll::Ready(Err(error)) => {
@@ -214,14 +219,15 @@ impl Fib {
             self.audit = now + AUDIT;
             self.tables.state.stale = true;
         }
-        self.reconcile();
+        self.reconcile(None);
     }
 
-    /// Plans and has the plan done, until there is nothing to do or the kernel refuses the same again.
-    fn reconcile(&mut self) {
+    /// Plans and has the plan done, until there is nothing to do or the kernel refuses the same again. Only the touched
+    /// prefixes are looked at if nothing else can have changed.
+    fn reconcile(&mut self, mut touched: Option<&BTreeSet<Prefix>>) {
         let mut refused_before: Vec<Op> = Vec::new();
         for _ in 0..ROUNDS {
-            let ops = match self.plan() {
+            let ops = match self.plan(touched.take()) {
                 Ok(ops) => ops,
                 Err(error) => {
                     warn!("reading kernel routes: {error}");
@@ -260,10 +266,15 @@ impl Fib {
         }
     }
 
-    fn plan(&mut self) -> std::io::Result<Vec<Op>> {
+    fn plan(&mut self, touched: Option<&BTreeSet<Prefix>>) -> std::io::Result<Vec<Op>> {
         let audited = self.tables.state.stale;
         self.tables.refresh()?;
-        let Plan { ops, blocked } = plan::plan(&self.wanted(), &self.tables.state.kernel, &self.former);
+        let disturbed = std::mem::take(&mut self.tables.state.disturbed);
+        let touched = touched.filter(|_| !disturbed && self.retry.is_none());
+        let wanted = self.wanted(touched);
+        let wish = Wish { desired: &wanted, touched, keep: &self.former };
+        let Plan { ops, mut blocked } = plan::plan(wish, &self.tables.state.kernel);
+        drop(wanted);
         for (prefix, foreign) in &blocked {
             if !self.blocked.contains_key(prefix) {
                 let owner = owner(*foreign);
@@ -274,7 +285,12 @@ impl Fib {
                 }
             }
         }
-        self.blocked = blocked;
+        if let Some(touched) = touched {
+            self.blocked.retain(|prefix, _| !touched.contains(prefix));
+            self.blocked.append(&mut blocked);
+        } else {
+            self.blocked = blocked;
+        }
         if audited && !ops.is_empty() {
             self.counters.repairs += 1;
             info!("kernel routes differ from what is wanted: {} operations", ops.len());
@@ -283,15 +299,19 @@ impl Fib {
     }
 
     /// What the kernel can have now: without links that are down and gateways that it refused.
-    fn wanted(&self) -> Cow<'_, BTreeMap<Prefix, Members>> {
+    fn wanted(&self, touched: Option<&BTreeSet<Prefix>>) -> Cow<'_, BTreeMap<Prefix, Members>> {
         let usable = |member: &Member| self.is_up(member) && !self.refused_members.contains_key(member);
+        let can = |(prefix, members): (&Prefix, &Members)| {
+            let members: Members = members.iter().filter(|member| usable(member)).copied().collect();
+            (!members.is_empty()).then_some((*prefix, members))
+        };
+        if let Some(touched) = touched {
+            return Cow::Owned(touched.iter().filter_map(|prefix| can(self.desired.get_key_value(prefix)?)).collect());
+        }
         if self.desired.values().flatten().all(usable) {
             return Cow::Borrowed(&self.desired);
         }
-        let routes = self.desired.iter().map(|(prefix, members)| {
-            (*prefix, members.iter().filter(|member| usable(member)).copied().collect::<Members>())
-        });
-        Cow::Owned(routes.filter(|(_, members)| !members.is_empty()).collect())
+        Cow::Owned(self.desired.iter().filter_map(can).collect())
     }
 
     fn is_up(&self, member: &Member) -> bool {
