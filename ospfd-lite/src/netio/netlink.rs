@@ -39,6 +39,8 @@ pub(crate) struct Raw<'a> {
     pub(crate) flags: u16,
     /// `nlmsg_seq`.
     pub(crate) sequence: u32,
+    /// `nlmsg_pid`: the port of the socket that asked for what the message tells.
+    pub(crate) port: u32,
     /// What follows the header.
     pub(crate) payload: &'a [u8],
 }
@@ -97,6 +99,7 @@ pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Raw<'_>> {
             kind: buffer.message_type(),
             flags: buffer.flags(),
             sequence: buffer.sequence_number(),
+            port: buffer.port_number(),
             payload: buffer.payload(),
         };
         rest = rest.get(length..)?;

@@ -50,12 +50,54 @@ pub(crate) struct Kernel {
     /// Identifiers of our range that somebody else uses.
     pub(crate) taken: BTreeSet<u32>,
     /// Our routes and the object each uses; none for a route without one.
-    pub(crate) routes: BTreeMap<Prefix, Option<u32>>,
+    routes: BTreeMap<Prefix, Option<u32>>,
+    /// How many of our routes use an object.
+    users: BTreeMap<u32, usize>,
     /// Connected routes, and routes of others with our metric.
     pub(crate) foreign: BTreeSet<(Prefix, Foreign)>,
 }
 
 impl Kernel {
+    /// Our routes and the object each uses; none for a route without one.
+    pub(crate) fn routes(&self) -> &BTreeMap<Prefix, Option<u32>> {
+        &self.routes
+    }
+
+    /// How many of our routes use each object that is used.
+    pub(crate) fn users(&self) -> &BTreeMap<u32, usize> {
+        &self.users
+    }
+
+    /// Puts a route of ours in place of any before, which is returned.
+    pub(crate) fn set_route(&mut self, prefix: Prefix, object: Option<u32>) -> Option<Option<u32>> {
+        let before = self.remove_route(&prefix);
+        if let Some(id) = object {
+            *self.users.entry(id).or_default() += 1;
+        }
+        self.routes.insert(prefix, object);
+        before
+    }
+
+    /// Forgets a route of ours.
+    pub(crate) fn remove_route(&mut self, prefix: &Prefix) -> Option<Option<u32>> {
+        let before = self.routes.remove(prefix)?;
+        if let Some(id) = before
+            && let Some(users) = self.users.get_mut(&id)
+        {
+            *users -= 1;
+            if *users == 0 {
+                self.users.remove(&id);
+            }
+        }
+        Some(before)
+    }
+
+    /// Forgets all routes of ours.
+    pub(crate) fn clear_routes(&mut self) {
+        self.routes.clear();
+        self.users.clear();
+    }
+
     /// The gateways that an object stands for; none if it is gone or not of our making.
     pub(crate) fn members(&self, id: u32) -> Option<Members> {
         match self.objects.get(&id)? {
@@ -83,7 +125,9 @@ impl Kernel {
         if self.objects.remove(&id).is_none() {
             return;
         }
-        self.routes.retain(|_, used| *used != Some(id));
+        if self.users.remove(&id).is_some() {
+            self.routes.retain(|_, used| *used != Some(id));
+        }
         let mut empty = Vec::new();
         for (group, object) in &mut self.objects {
             if let Object::Group(members) = object

@@ -43,10 +43,37 @@ pub(crate) struct Plan {
     pub(crate) blocked: BTreeMap<Prefix, Foreign>,
 }
 
-/// Plans; routes of ours to a prefix in `keep` stay as they are.
-pub(crate) fn plan(desired: &BTreeMap<Prefix, Members>, kernel: &Kernel, keep: &BTreeSet<Prefix>) -> Plan {
+/// What is wished for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    /// The routes.
+    pub(crate) desired: &'a BTreeMap<Prefix, Members>,
+    /// The prefixes whose wish or kernel route changed since the last plan was done, where that is known: only these are
+    /// looked at, and only their wishes need to be in `desired`. None: all.
+    pub(crate) touched: Option<&'a BTreeSet<Prefix>>,
+    /// Routes of ours to these prefixes stay as they are, unless they are desired otherwise.
+    pub(crate) keep: &'a BTreeSet<Prefix>,
+}
+
+/// Plans.
+pub(crate) fn plan(wish: Wish<'_>, kernel: &Kernel) -> Plan {
     let mut planner = Planner::new(kernel);
-    planner.sort_routes(desired, keep);
+    match wish.touched {
+        Some(touched) => {
+            for prefix in touched {
+                planner.sort_route(&wish, prefix);
+            }
+        }
+        None => {
+            for prefix in wish.desired.keys() {
+                planner.sort_route(&wish, prefix);
+            }
+            for prefix in kernel.routes().keys().filter(|prefix| !wish.desired.contains_key(prefix)) {
+                planner.sort_route(&wish, prefix);
+            }
+        }
+    }
+    planner.find_staying();
     planner.choose_groups();
     planner.move_routes();
     planner.finish()
@@ -67,6 +94,10 @@ struct Planner<'a> {
     deletes: Vec<Prefix>,
     /// Routes to be added or moved.
     moves: BTreeMap<Prefix, &'a Members>,
+    /// How many routes leave an object.
+    leaving: BTreeMap<u32, usize>,
+    /// What objects stand for, once looked up.
+    resolved: BTreeMap<u32, Option<Members>>,
     /// Objects that a route uses that stays as it is.
     staying: BTreeSet<u32>,
     /// What our objects stand for in the end: those that routes stay on or move to.
@@ -92,6 +123,8 @@ impl<'a> Planner<'a> {
             blocked: BTreeMap::new(),
             deletes: Vec::new(),
             moves: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            resolved: BTreeMap::new(),
             staying: BTreeSet::new(),
             targets: BTreeMap::new(),
             gateways: gateways.collect(),
@@ -104,47 +137,49 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Which routes are right, which are to be added, moved or deleted.
-    fn sort_routes(&mut self, desired: &'a BTreeMap<Prefix, Members>, keep: &BTreeSet<Prefix>) {
-        let mut resolved: BTreeMap<u32, Option<Members>> = BTreeMap::new();
+    /// Whether the route to a prefix is right, or to be added, moved or deleted.
+    fn sort_route(&mut self, wish: &Wish<'a>, prefix: &Prefix) {
         let kernel = self.kernel;
-        let mut is = |used: Option<u32>, wanted: &Members| {
-            used.is_some_and(|id| resolved.entry(id).or_insert_with(|| kernel.members(id)).as_ref() == Some(wanted))
-        };
-        for (prefix, wanted) in desired {
-            let used = self.kernel.routes.get(prefix);
-            let right = used.is_some_and(|used| is(*used, wanted));
-            if let Some(foreign) = self.kernel.blocker(prefix) {
-                self.blocked.insert(*prefix, foreign);
-                // A route beside a foreign one of the same metric cannot be moved; a right one may stay.
-                match used {
-                    Some(Some(id)) if right && foreign.protocol != RTPROT_KERNEL => {
-                        self.staying.insert(*id);
-                    }
-                    Some(_) => self.deletes.push(*prefix),
-                    None => {}
-                }
-            } else if let (true, Some(Some(id))) = (right, used) {
-                self.staying.insert(*id);
-            } else {
-                self.moves.insert(*prefix, wanted);
-            }
-        }
-        for (prefix, used) in &self.kernel.routes {
-            if desired.contains_key(prefix) {
-                continue;
-            }
-            if keep.contains(prefix) {
-                self.staying.extend(*used);
-            } else {
+        let used = kernel.routes().get(prefix);
+        let Some(wanted) = wish.desired.get(prefix) else {
+            if used.is_some() && !wish.keep.contains(prefix) {
                 self.deletes.push(*prefix);
+                self.leave(used);
             }
+            return;
+        };
+        let right = used
+            .copied()
+            .flatten()
+            .is_some_and(|id| self.resolved.entry(id).or_insert_with(|| kernel.members(id)).as_ref() == Some(wanted));
+        if let Some(foreign) = kernel.blocker(prefix) {
+            self.blocked.insert(*prefix, foreign);
+            // A route beside a foreign one of the same metric cannot be moved; a right one may stay.
+            if used.is_some() && !(right && foreign.protocol != RTPROT_KERNEL) {
+                self.deletes.push(*prefix);
+                self.leave(used);
+            }
+        } else if !right {
+            self.moves.insert(*prefix, wanted);
+            self.leave(used);
         }
-        for id in &self.staying {
-            if let Some(Some(members)) = resolved.remove(id) {
-                self.targets.entry(members).or_insert(Target { id: *id, replaced: false });
-            } else if let Some(members) = self.kernel.members(*id) {
-                self.targets.entry(members).or_insert(Target { id: *id, replaced: false });
+    }
+
+    /// A route does not stay on its object.
+    fn leave(&mut self, used: Option<&Option<u32>>) {
+        if let Some(Some(id)) = used {
+            *self.leaving.entry(*id).or_default() += 1;
+        }
+    }
+
+    /// Objects that not all routes leave stay as they are.
+    fn find_staying(&mut self) {
+        for (id, users) in self.kernel.users() {
+            if self.leaving.get(id).is_none_or(|leaving| leaving < users) {
+                self.staying.insert(*id);
+                if let Some(members) = self.kernel.members(*id) {
+                    self.targets.entry(members).or_insert(Target { id: *id, replaced: false });
+                }
             }
         }
     }
@@ -154,7 +189,7 @@ impl<'a> Planner<'a> {
     fn choose_groups(&mut self) {
         let mut wishes: BTreeMap<u32, BTreeSet<&Members>> = BTreeMap::new();
         for (prefix, wanted) in &self.moves {
-            if let Some(Some(id)) = self.kernel.routes.get(prefix)
+            if let Some(Some(id)) = self.kernel.routes().get(prefix)
                 && matches!(self.kernel.objects.get(id), Some(Object::Group(_)))
                 && !self.staying.contains(id)
             {
@@ -176,7 +211,7 @@ impl<'a> Planner<'a> {
     fn move_routes(&mut self) {
         for (prefix, wanted) in std::mem::take(&mut self.moves) {
             let target = self.target(wanted);
-            let op = match self.kernel.routes.get(&prefix) {
+            let op = match self.kernel.routes().get(&prefix) {
                 Some(Some(used)) if *used == target.id => continue,
                 Some(_) => Op::ReplaceRoute(prefix, target.id),
                 None => Op::AddRoute(prefix, target.id),

@@ -18,7 +18,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::Socket;
+use netlink_sys::{Socket, SocketAddr};
 use nix::libc::{EEXIST, ENOBUFS, ENOENT, ESRCH, RTM_DELLINK, RTM_DELROUTE, RTM_NEWLINK, RTM_NEWROUTE};
 use ospf_proto::lsa::Prefix;
 use tokio::io::unix::AsyncFd;
@@ -62,7 +62,11 @@ pub(super) struct State {
     /// Whether each link is up and has its carrier.
     pub(super) links: BTreeMap<u32, bool>,
     pub(super) stale: bool,
+    /// Whether somebody else changed what concerns us since this was last cleared.
+    pub(super) disturbed: bool,
     pub(super) reads: u64,
+    /// The port of the socket for requests, by which the kernel says whose doing a change is.
+    port: u32,
 }
 
 impl Tables {
@@ -73,29 +77,39 @@ impl Tables {
         let watch = sys::register_netlink(watch).map_err(what())?;
         let requests = netlink::requests().map_err(what())?;
         requests.set_ext_ack(true).map_err(what())?;
-        let state = State { options, kernel: Kernel::default(), links: BTreeMap::new(), stale: true, reads: 0 };
+        let mut address = SocketAddr::new(0, 0);
+        requests.get_address(&mut address).map_err(what())?;
+        let state = State {
+            options,
+            kernel: Kernel::default(),
+            links: BTreeMap::new(),
+            stale: true,
+            disturbed: true,
+            reads: 0,
+            port: address.port_number(),
+        };
         let mut tables = Tables { requests, watch, buffer: Vec::new(), sequence: 0, state };
         tables.probe().map_err(Error::io("changing kernel routes", "CAP_NET_ADMIN"))?;
         tables.refresh().map_err(Error::io("reading kernel routes and next-hop objects", ""))?;
         Ok(tables)
     }
 
-    /// Brings the model up to date; true if it changed.
-    pub(super) fn refresh(&mut self) -> io::Result<bool> {
+    /// Brings the model up to date.
+    pub(super) fn refresh(&mut self) -> io::Result<()> {
         let Tables { watch, buffer, state, .. } = self;
-        let mut changed = drain(watch.get_ref(), buffer, state)?;
+        drain(watch.get_ref(), buffer, state)?;
         while self.state.stale {
-            changed = true;
+            self.state.disturbed = true;
             self.state.stale = false;
             self.read()?;
             let Tables { watch, buffer, state, .. } = self;
             drain(watch.get_ref(), buffer, state)?;
         }
-        Ok(changed)
+        Ok(())
     }
 
-    /// Waits for a notification and takes all there are; true if the model changed. Cancel-safe.
-    pub(super) fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Waits for notifications and takes all there are. Cancel-safe.
+    pub(super) fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut guard = ready!(self.watch.poll_read_ready(cx))?;
         let changed = drain(self.watch.get_ref(), &mut self.buffer, &mut self.state);
         guard.clear_ready();
@@ -185,7 +199,7 @@ impl Tables {
         };
         netlink::dump(&self.requests, &nexthop::dump, &mut self.state, Steps { restart, each: State::apply })?;
         let restart = |state: &mut State| {
-            state.kernel.routes.clear();
+            state.kernel.clear_routes();
             state.kernel.foreign.clear();
         };
         let routes = |sequence| {
@@ -238,13 +252,14 @@ impl Tables {
 impl State {
     /// Takes one message of the kernel.
     fn apply(&mut self, raw: Raw<'_>) {
+        let ours_doing = raw.port == self.port;
         match raw.kind {
             RTM_NEWNEXTHOP | RTM_DELNEXTHOP => match nexthop::parse(raw.payload) {
-                Some(told) => self.nexthop(raw.kind == RTM_NEWNEXTHOP, told),
+                Some(told) => self.nexthop(raw.kind == RTM_NEWNEXTHOP, ours_doing, told),
                 None => warn!("a next-hop message of the kernel does not decode"),
             },
             RTM_NEWROUTE | RTM_DELROUTE => match RouteMessage::parse(raw.payload) {
-                Ok(message) => self.route(raw.kind == RTM_NEWROUTE, &message),
+                Ok(message) => self.route(raw.kind == RTM_NEWROUTE, ours_doing, &message),
                 Err(error) => debug!(%error, "a route message of the kernel does not decode"),
             },
             RTM_NEWLINK | RTM_DELLINK => match LinkMessage::parse(raw.payload) {
@@ -255,10 +270,11 @@ impl State {
         }
     }
 
-    fn nexthop(&mut self, exists: bool, told: nexthop::Told) {
+    fn nexthop(&mut self, exists: bool, ours_doing: bool, told: nexthop::Told) {
         if !IDS.contains(&told.id) {
             return;
         }
+        self.disturbed |= !ours_doing;
         if !exists {
             self.kernel.remove_object(told.id);
         } else if told.protocol == self.options.protocol {
@@ -270,7 +286,7 @@ impl State {
         }
     }
 
-    fn route(&mut self, exists: bool, message: &RouteMessage) {
+    fn route(&mut self, exists: bool, ours_doing: bool, message: &RouteMessage) {
         let header = &message.header;
         let (mut table, mut metric, mut iface, mut object) = (u32::from(header.table), 0, 0, None);
         let (mut destination, mut gateway) = (Ipv6Addr::UNSPECIFIED, false);
@@ -295,14 +311,13 @@ impl State {
         let protocol = u8::from(header.protocol);
         let FibOptions { protocol: ours, metric: our_metric } = self.options;
         if protocol == ours && metric == our_metric {
-            match self.kernel.routes.get(&prefix) {
-                _ if exists => {
-                    self.kernel.routes.insert(prefix, object);
-                }
-                Some(used) if *used == object => {
-                    self.kernel.routes.remove(&prefix);
-                }
-                Some(_) | None => {}
+            let before = self.kernel.routes().get(&prefix).copied();
+            if exists {
+                self.kernel.set_route(prefix, object);
+                self.disturbed |= !ours_doing && before != Some(object);
+            } else if before == Some(object) {
+                self.kernel.remove_route(&prefix);
+                self.disturbed |= !ours_doing;
             }
             return;
         }
@@ -310,11 +325,8 @@ impl State {
         let dead = header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown);
         if (connected && !dead) || metric == our_metric {
             let foreign = (prefix, Foreign { protocol, metric, iface });
-            if exists {
-                self.kernel.foreign.insert(foreign);
-            } else {
-                self.kernel.foreign.remove(&foreign);
-            }
+            self.disturbed |=
+                if exists { self.kernel.foreign.insert(foreign) } else { self.kernel.foreign.remove(&foreign) };
         }
     }
 
@@ -333,22 +345,19 @@ impl State {
     }
 }
 
-/// Takes all queued messages; true if there was any.
-fn drain(socket: &Socket, buffer: &mut Vec<u8>, state: &mut State) -> io::Result<bool> {
-    let mut any = false;
+/// Takes all queued messages.
+fn drain(socket: &Socket, buffer: &mut Vec<u8>, state: &mut State) -> io::Result<()> {
     loop {
         match netlink::receive(socket, buffer) {
             Ok(()) => {
-                any = true;
                 for raw in netlink::messages(buffer) {
                     state.apply(raw);
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
                 warn!("route messages were lost; reading all routes anew");
                 state.stale = true;
-                any = true;
             }
             Err(error) => return Err(error),
         }
