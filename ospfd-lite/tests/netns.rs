@@ -256,6 +256,9 @@ fn former_life() {
         fib.apply(&[install(prefix(), &[1, 2])]);
         assert_eq!(installed(prefix()).unwrap(), before);
         assert_eq!(gateways(gone), ["fe80::1"], "kept until the first calculation");
+        fib.apply(&[install(prefix(), &[1])]);
+        assert_eq!(installed(prefix()).unwrap(), before, "left whole while the next hops are learned one by one");
+        fib.apply(&[install(prefix(), &[1, 2])]);
         assert_eq!(fib.counters().done, 0, "what is right is not touched");
         fib.release();
         assert_eq!(gateways(gone), [""; 0]);

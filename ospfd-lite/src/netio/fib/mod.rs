@@ -298,17 +298,23 @@ impl Fib {
         Ok(ops)
     }
 
-    /// What the kernel can have now: without links that are down and gateways that it refused.
+    /// What the kernel can have now: without links that are down and gateways that it refused. A route of a former life that
+    /// is still there is left whole while it is kept: what is known of its next hops grows neighbor by neighbor.
     fn wanted(&self, touched: Option<&BTreeSet<Prefix>>) -> Cow<'_, BTreeMap<Prefix, Members>> {
         let usable = |member: &Member| self.is_up(member) && !self.refused_members.contains_key(member);
+        let kept =
+            |prefix: &Prefix| self.former.contains(prefix) && self.tables.state.kernel.routes().contains_key(prefix);
         let can = |(prefix, members): (&Prefix, &Members)| {
+            if kept(prefix) {
+                return None;
+            }
             let members: Members = members.iter().filter(|member| usable(member)).copied().collect();
             (!members.is_empty()).then_some((*prefix, members))
         };
         if let Some(touched) = touched {
             return Cow::Owned(touched.iter().filter_map(|prefix| can(self.desired.get_key_value(prefix)?)).collect());
         }
-        if self.desired.values().flatten().all(usable) {
+        if self.former.is_empty() && self.desired.values().flatten().all(usable) {
             return Cow::Borrowed(&self.desired);
         }
         Cow::Owned(self.desired.iter().filter_map(can).collect())
