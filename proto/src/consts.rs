@@ -37,6 +37,8 @@ pub const INF_TRANS_DELAY: u16 = 1;
 
 /// No LSA above this many bytes is originated (a Network-LSA excepted): a larger one leaves FRR neighbors in Loading.
 pub const MAX_OWN_LSA: usize = 1000;
+/// Neighbors on one interface: who sends Hellos under ever new Router IDs shall not fill our memory and our Hellos.
+pub const MAX_NEIGHBORS: usize = 1024;
 /// The least MTU of IPv6 (RFC 8200 §5).
 pub const MIN_MTU: u16 = 1280;
 /// How long an adjacency that a neighbor broke off by a 1-Way Hello is still advertised: who restarts is back by then,

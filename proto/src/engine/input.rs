@@ -1,6 +1,7 @@
 //! Inputs: packets (RFC 5340 §4.2.2), link events, commands.
 
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use crate::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS};
 use crate::ctx::{Ctx, DropReason, Event, Timer};
@@ -12,6 +13,9 @@ use crate::neighbor::{DdOutcome, Link, Local, Neighbor, NeighborEvent};
 use crate::origin::Origin;
 use crate::packet::{DbDesc, Packet, PacketBody};
 use crate::state::NeighborState;
+
+/// The least RxmtInterval, whatever is configured.
+const LEAST_RETRANSMIT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A packet as it came in.
 #[derive(Clone, Copy, Debug)]
@@ -213,9 +217,10 @@ fn params(router_id: &RouterId, config: &IfaceConfig, options: crate::lsa::Optio
         point_to_point: config.network_type == NetworkType::PointToPoint,
         cost: config.cost,
         priority: config.priority,
-        hello_interval: config.hello_interval,
-        dead_interval: config.dead_interval,
-        retransmit_interval: config.retransmit_interval,
+        // Zero would be a busy loop.
+        hello_interval: config.hello_interval.max(1),
+        dead_interval: config.dead_interval.max(1),
+        retransmit_interval: config.retransmit_interval.max(LEAST_RETRANSMIT_INTERVAL),
         instance_id: config.instance_id,
         passive: config.passive,
         mtu_ignore: config.mtu_ignore,

@@ -22,6 +22,7 @@ pub use view::{IfaceView, LsaView, NeighborView, View, Wake};
 
 pub use crate::origin::Companion;
 
+use crate::consts::MIN_LS_INTERVAL_TOPOLOGY;
 use crate::ctx::{Effect, Timer};
 use crate::flood::Core;
 use crate::id::{AreaId, IfaceId};
@@ -62,8 +63,8 @@ impl Engine {
         let origin = Origin::new(OriginParams {
             area,
             forwarding: config.forwarding,
-            min_ls_interval: config.min_ls_interval,
-            min_ls_interval_topology: config.min_ls_interval_topology,
+            min_ls_interval: config.min_ls_interval.max(MIN_LS_INTERVAL_TOPOLOGY),
+            min_ls_interval_topology: config.min_ls_interval_topology.max(MIN_LS_INTERVAL_TOPOLOGY),
         });
         let mut core = Core::new(config.router_id);
         core.ctx.now = now;

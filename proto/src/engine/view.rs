@@ -248,7 +248,7 @@ impl<'a> View<'a> {
     /// The service prefixes and metrics that our LSAs in the database state now.
     pub fn advertised(&self) -> Vec<(Prefix, u16)> {
         let mut found = Vec::new();
-        for (key, entry) in self.lsdb().self_originated(self.router_id()) {
+        for (key, entry) in self.lsdb().originated_by(self.router_id()) {
             let used = self.engine.origin.link_state_ids().used_for(key.link_state_id);
             let service = key.ls_type == LsType::INTRA_AREA_PREFIX && matches!(used, Some(Use::Service(_)));
             if !service || entry.is_max_age(self.now()) {

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use crate::consts::MAX_NEIGHBORS;
 use crate::ctx::{Ctx, DropReason, Timer};
 use crate::id::RouterId;
 use crate::iface::Iface;
@@ -75,6 +76,9 @@ impl Iface {
         }
         let id = self.neighbor_id(router);
         let known = self.neighbors.contains_key(&router);
+        if !known && self.neighbors.len() >= MAX_NEIGHBORS {
+            return Err(DropReason::Limit("neighbors on one interface"));
+        }
         let neighbor = self.neighbors.entry(router).or_insert_with(|| Neighbor::new(id, src, dd_sequence));
         let before = Before { priority: neighbor.priority, dr: neighbor.dr, bdr: neighbor.bdr };
         let next_hop_changed = neighbor.address != src || neighbor.iface_id != hello.iface_id;

@@ -5,7 +5,7 @@
 
 mod entry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 pub use entry::{Entry, Source};
@@ -41,7 +41,8 @@ pub fn domain_of(ls_type: LsType, area: AreaId, iface: IfaceId) -> Option<Domain
 #[derive(Clone, Debug, Default)]
 pub struct Lsdb {
     entries: BTreeMap<LsaKey, Entry>,
-    by_expiry: std::collections::BTreeSet<(Instant, LsaKey)>,
+    by_expiry: BTreeSet<(Instant, LsaKey)>,
+    by_router: BTreeSet<(RouterId, LsaKey)>,
 }
 
 impl Lsdb {
@@ -53,6 +54,7 @@ impl Lsdb {
         let change = match self.entries.insert(key, entry) {
             None => {
                 self.by_expiry.insert((expires, key));
+                self.by_router.insert((key.adv_router, key));
                 return Change::New;
             }
             Some(before) => {
@@ -71,6 +73,7 @@ impl Lsdb {
     pub fn remove(&mut self, key: &LsaKey) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.by_expiry.remove(&(entry.expires(), *key));
+        self.by_router.remove(&(key.adv_router, *key));
         Some(entry)
     }
 
@@ -104,19 +107,10 @@ impl Lsdb {
         self.range(lowest(domain, ls_type, LinkStateId(0)), highest(domain, ls_type))
     }
 
-    /// The instances of one LS type by one router in one domain (a router may have several: RFC 5340 §4.4.3.2).
-    pub fn of_router(
-        &self,
-        domain: Domain,
-        ls_type: LsType,
-        router: RouterId,
-    ) -> impl Iterator<Item = (&LsaKey, &Entry)> {
-        self.of_type(domain, ls_type).filter(move |(key, _)| key.adv_router == router)
-    }
-
-    /// The instances that `router` originated, in every domain.
-    pub fn self_originated(&self, router: RouterId) -> impl Iterator<Item = (&LsaKey, &Entry)> {
-        self.entries.iter().filter(move |(key, _)| key.adv_router == router)
+    /// The instances that `router` originated, in every domain; their number is what this costs, not the database's.
+    pub fn originated_by(&self, router: RouterId) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        let keys = self.by_router.range((router, FIRST_KEY)..=(router, LAST_KEY)).map(|(_, key)| key);
+        keys.filter_map(|key| self.entries.get_key_value(key))
     }
 
     /// When the next instance reaches MaxAge.
@@ -139,6 +133,8 @@ impl Lsdb {
     }
 }
 
+const FIRST_KEY: LsaKey =
+    LsaKey { domain: Domain::As, ls_type: LsType(0), link_state_id: LinkStateId(0), adv_router: RouterId(0) };
 const LAST_KEY: LsaKey = LsaKey {
     domain: Domain::Link(crate::id::IfaceId(u32::MAX)),
     ls_type: LsType(u16::MAX),

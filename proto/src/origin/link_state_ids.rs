@@ -20,22 +20,22 @@ pub enum Use {
 #[derive(Clone, Debug, Default)]
 pub struct LinkStateIds {
     ids: BTreeMap<Use, LinkStateId>,
-    next: u32,
+    uses: Vec<Use>,
 }
 
 impl LinkStateIds {
     /// The number of a use; the next free one if it has none yet.
     pub fn allocate(&mut self, used: Use) -> LinkStateId {
         *self.ids.entry(used).or_insert_with(|| {
-            let id = LinkStateId(self.next);
-            self.next += 1;
+            let id = LinkStateId(u32::try_from(self.uses.len()).unwrap_or(u32::MAX));
+            self.uses.push(used);
             id
         })
     }
 
     /// What a number stands for.
     pub fn used_for(&self, id: LinkStateId) -> Option<Use> {
-        self.ids.iter().find(|(_, given)| **given == id).map(|(used, _)| *used)
+        usize::try_from(id.0).ok().and_then(|at| self.uses.get(at)).copied()
     }
 }
 

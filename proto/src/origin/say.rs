@@ -33,7 +33,7 @@ impl Origin {
         }
         let wanted = self.wanted(core);
         let mut keys: BTreeSet<LsaKey> = wanted.keys().copied().collect();
-        keys.extend(core.lsdb.self_originated(core.router_id).map(|(key, _)| *key));
+        keys.extend(core.lsdb.originated_by(core.router_id).map(|(key, _)| *key));
         let (service, other): (Vec<LsaKey>, Vec<LsaKey>) = keys.into_iter().partition(|key| self.is_service(key));
         self.say_services(core, &wanted, &service);
         for key in other {
@@ -148,6 +148,7 @@ impl Origin {
             Some(last) => last + 1,
         };
         if core.heard_own.remove(&key) && self.fights(core, key) {
+            core.heard_own.insert(key); // still to be answered
             return false;
         }
         let LsaKey { ls_type, link_state_id, adv_router, .. } = key;
@@ -175,6 +176,7 @@ impl Origin {
             return false; // it may be the other's: Timer::DuplicateHold brings us back
         }
         if core.heard_own.remove(&key) && self.fights(core, key) {
+            core.heard_own.insert(key); // still to be answered
             return false;
         }
         let Some(entry) = core.lsdb.get(&key) else { return false };
