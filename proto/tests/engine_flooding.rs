@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, secs};
+use common::{Net, area_key, pair, raw_lsa, rid, secs};
 use ospf_proto::consts::INITIAL_SEQUENCE;
 use ospf_proto::engine::NetworkType;
 use ospf_proto::lsa::LsType;

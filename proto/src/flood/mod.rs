@@ -97,6 +97,7 @@ impl Core {
     pub fn remove(&mut self, key: &LsaKey) {
         let Some(entry) = self.lsdb.remove(key) else { return };
         self.sent_back.remove(key);
+        self.heard_own.remove(key);
         for neighbor in self.ifaces.values_mut().flat_map(|iface| iface.neighbors.values_mut()) {
             neighbor.acknowledged(&mut self.ctx, key);
         }

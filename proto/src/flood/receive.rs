@@ -1,4 +1,7 @@
 //! Receiving a Link State Update: the steps of RFC 2328 §13 (with RFC 5340 §4.5.1).
+//!
+//! Differs: an LSA that was requested and comes malformed in a packet whose checksum is right is not requested again:
+//! the neighbor's database holds it so, and one bad LSA must not keep an adjacency in Loading for ever.
 
 use crate::consts::{MAX_AGE, MAX_SEQUENCE, MIN_LS_ARRIVAL};
 use crate::ctx::{DropReason, Event};
@@ -80,6 +83,10 @@ impl Core {
             let key = header.key(domain.unwrap_or(crate::id::Domain::Link(local.iface)));
             let reason = DropReason::MalformedLsa(key, error);
             self.ctx.event(Event::Dropped { iface: from.iface, src, reason });
+            // What its database holds will not be better for asking again.
+            if let Some(neighbor) = self.ifaces.get_mut(&from.iface).and_then(|i| i.neighbors.get_mut(&from.router)) {
+                neighbor.request_satisfied(&key);
+            }
         }
         let mut acks = Vec::new();
         for lsa in update.lsas {
