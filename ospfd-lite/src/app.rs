@@ -27,8 +27,9 @@ pub(crate) struct AppOptions {
 
 /// Runs until a signal ends it.
 pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
-    let hello = options.config.interfaces.iter().map(|iface| iface.hello_interval).max().unwrap_or(10);
-    let dead = options.config.interfaces.iter().map(|iface| iface.dead_interval).max().unwrap_or(40);
+    let active = || options.config.interfaces.iter().filter(|iface| !iface.passive);
+    let hello = active().map(|iface| iface.hello_interval).max().unwrap_or(0);
+    let dead = active().map(|iface| iface.dead_interval).max().unwrap_or(0);
     let router_id = options.config.router_id;
     let mut driver = Driver::new(Options { config: options.config, control: Some(options.control) })?;
     let mut app = App { fib: Fib::open(options.fib)?, first_spf: FirstSpf::default(), all_heard: false, leaving: None };
@@ -160,6 +161,7 @@ impl FirstSpf {
 
     fn is_past(&self, view: &View<'_>) -> bool {
         self.reached
+            && !view.originations_pending()
             && view.interfaces().iter().all(|iface| iface.state != IfaceState::Waiting)
             && view.neighbors().iter().all(|neighbor| {
                 !matches!(neighbor.state, NeighborState::ExStart | NeighborState::Exchange | NeighborState::Loading)
