@@ -10,6 +10,9 @@ use super::stage::{Sample, Timeline};
 /// A value of a server in a sample.
 type Value = fn(&Timeline, &Sample, usize) -> Option<f64>;
 
+/// A panel: its title, what it shows, and how long before the sample that was, in seconds.
+type Panel = (&'static str, Value, f64);
+
 fn share(timeline: &Timeline, sample: &Sample, server: usize) -> Option<f64> {
     timeline.servers.get(server).map(|name| 100.0 * sample.clients.share(name))
 }
@@ -23,10 +26,10 @@ pub(super) fn draw(file: &Path, timeline: &Timeline) -> Result<()> {
     let area = SVGBackend::new(file, (1100, 700)).into_drawing_area();
     area.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
     let halves = area.split_evenly((2, 1));
-    for (half, (title, value)) in
-        halves.iter().zip([("share of the answers, %", share as Value), ("cost", cost as Value)])
-    {
-        panel(half, timeline, (title, value)).map_err(|error| anyhow!("{error}"))?;
+    // The answers of a sample are those to the queries sent 2 to 1 seconds before it.
+    let panels: [Panel; 2] = [("share of the answers, %", share, 1.5), ("cost (gap: not advertised)", cost, 0.0)];
+    for (half, shown) in halves.iter().zip(panels) {
+        panel(half, timeline, shown).map_err(|error| anyhow!("{error}"))?;
     }
     area.present().map_err(|error| anyhow!("{error}"))
 }
@@ -34,31 +37,43 @@ pub(super) fn draw(file: &Path, timeline: &Timeline) -> Result<()> {
 fn panel<'a, D: DrawingBackend + 'a>(
     area: &DrawingArea<D, plotters::coord::Shift>,
     timeline: &Timeline,
-    (title, value): (&str, Value),
+    (title, value, lag): Panel,
 ) -> Result<(), DrawingAreaErrorKind<D::ErrorType>> {
     let end = timeline.samples.last().map_or(1.0, |sample| sample.at.as_secs_f64());
     let all = |sample| (0..timeline.servers.len()).filter_map(move |server| value(timeline, sample, server));
-    let top = timeline.samples.iter().flat_map(all).fold(1.0, f64::max) * 1.15;
+    let top = timeline.samples.iter().flat_map(all).fold(1.0, f64::max) * 1.3;
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 18))
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(45)
         .build_cartesian_2d(0.0..end, 0.0..top)?;
-    chart.configure_mesh().x_desc("seconds").draw()?;
-    for (at, act) in &timeline.acts {
+    chart.configure_mesh().x_desc("seconds").light_line_style(TRANSPARENT).draw()?;
+    for (level, (at, act)) in timeline.acts.iter().enumerate() {
         let x = at.as_secs_f64();
         chart.draw_series(LineSeries::new([(x, 0.0), (x, top)], BLACK.mix(0.3)))?;
-        chart.draw_series([Text::new(act.clone(), (x, top * 0.98), ("sans-serif", 11))])?;
+        // In turn on three levels: some acts are short.
+        let y = top * (0.98 - 0.05 * (level % 3) as f64);
+        chart.draw_series([Text::new(format!(" {act}"), (x, y), ("sans-serif", 11))])?;
     }
     for (server, name) in timeline.servers.iter().enumerate() {
         let colour = Palette99::pick(server).stroke_width(2);
-        let points = timeline.samples.iter();
-        let points = points.filter_map(|sample| Some((sample.at.as_secs_f64(), value(timeline, sample, server)?)));
-        chart
-            .draw_series(LineSeries::new(points, colour))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour));
+        let point = |sample: &Sample| {
+            let x = sample.at.as_secs_f64() - lag;
+            value(timeline, sample, server).filter(|_| x >= 0.0).map(|y| (x, y))
+        };
+        let points: Vec<_> = timeline.samples.iter().map(point).collect();
+        for (part, run) in points.split(Option::is_none).filter(|run| !run.is_empty()).enumerate() {
+            let drawn = chart.draw_series(LineSeries::new(run.iter().flatten().copied(), colour))?;
+            if part == 0 {
+                drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour));
+            }
+        }
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()
 }
