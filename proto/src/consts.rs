@@ -44,5 +44,8 @@ pub const MIN_MTU: u16 = 1280;
 /// How long an adjacency that a neighbor broke off by a 1-Way Hello is still advertised: who restarts is back by then,
 /// and neither our LSAs nor the routes through it need change.
 pub const ADJACENCY_GRACE: Duration = Duration::from_millis(200);
+/// How long a Network-LSA waits at most for further adjacencies that are being formed: one LSA with all of them, instead of
+/// one with the first and MinLSInterval for the rest.
+pub const ADJACENCY_GATHER: Duration = Duration::from_millis(500);
 /// How long acknowledgments may be held back (RFC 2328 §13.5); below our retransmit interval of 1 s.
 pub const DELAYED_ACK: Duration = Duration::from_millis(200);

@@ -187,6 +187,20 @@ fn servers_of_higher_router_id_are_full_as_soon_as_the_dr_is_elected() {
 }
 
 #[test]
+fn a_restarted_dr_shares_over_all_servers_as_soon_as_it_is_elected() {
+    let (mut net, router, servers) = farm(5);
+    net.run(secs(10));
+    net.kill(router);
+    net.run(ms(300));
+    net.start(router);
+    let elected = |net: &Net| net.engine(router).view().interfaces()[0].state == ospf_proto::state::IfaceState::Dr;
+    net.run_until(secs(10), "elected", elected);
+    let all = |net: &Net| net.gateways(router, &prefix(ANYCAST)).len() == servers.len();
+    let took = net.run_until(secs(3), "all share", all);
+    assert!(took <= ms(300), "{took:?}");
+}
+
+#[test]
 fn a_server_is_never_transit() {
     // Two links joined only by a server: the routers on either side have no path to each other.
     let mut net = Net::new(3);

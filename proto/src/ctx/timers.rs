@@ -71,6 +71,11 @@ impl Timers {
         self.deadlines.contains_key(&timer)
     }
 
+    /// Every running timer, by name.
+    pub fn running(&self) -> impl Iterator<Item = Timer> {
+        self.deadlines.keys().copied()
+    }
+
     /// The deadline of a running timer.
     pub fn deadline(&self, timer: Timer) -> Option<Instant> {
         self.deadlines.get(&timer).copied()

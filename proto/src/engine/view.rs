@@ -261,6 +261,12 @@ impl<'a> View<'a> {
         found
     }
 
+    /// Whether some LSA of ours waits for its MinLSInterval, or for adjacencies that are being formed.
+    pub fn originations_pending(&self) -> bool {
+        let waits = |timer| matches!(timer, Timer::MinLsInterval(_) | Timer::AdjacencyGrace);
+        self.engine.core.ctx.timers.running().any(waits)
+    }
+
     /// Whether originations have begun: an adjacency is Full, or the link proved empty.
     pub fn ready(&self) -> bool {
         self.engine.origin.is_ready()

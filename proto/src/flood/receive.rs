@@ -121,8 +121,11 @@ impl Core {
     /// Step (5): a newer instance.
     fn accept(&mut self, from: NeighborId, key: LsaKey, lsa: Lsa) {
         let header = lsa.header;
+        let neighbor = self.ifaces.get(&from.iface).and_then(|iface| iface.neighbors.get(&from.router));
+        let requested = neighbor.is_some_and(|n| n.requests.contains_key(&key));
+        let source = if requested { Source::Requested } else { Source::Flooded };
         // (c), (d): before (b), so that what is flooded is what is in the database
-        self.install(key.domain, lsa, Source::Flooded);
+        self.install(key.domain, lsa, source);
         // (b)
         let flooded_back = self.flood(&[key], Some(from));
         // (e)

@@ -12,8 +12,10 @@ use crate::time::Instant;
 pub enum Source {
     /// We originated (or flushed) it.
     Ours,
-    /// A neighbor sent it in a Link State Update.
+    /// A neighbor flooded it.
     Flooded,
+    /// A neighbor sent it because we asked for it: no flooding, and no reason to hold a newer one off.
+    Requested,
 }
 
 /// An instance in the database: the LSA, and when and how it was installed.

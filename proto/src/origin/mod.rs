@@ -72,6 +72,8 @@ pub struct Origin {
     link_state_ids: LinkStateIds,
     memory: BTreeMap<LsaKey, Memory>,
     refresh_due: BTreeSet<LsaKey>,
+    /// Network-LSAs that wait for adjacencies being formed, and since when.
+    gathering: BTreeMap<LsaKey, Instant>,
     /// The state of the companion's alternation.
     toggled_link: bool,
     toggled_router: bool,
@@ -104,6 +106,7 @@ impl Origin {
             link_state_ids: LinkStateIds::default(),
             memory: BTreeMap::new(),
             refresh_due: BTreeSet::new(),
+            gathering: BTreeMap::new(),
             toggled_link: false,
             toggled_router: false,
             companion_owed: false,

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use crate::consts::{INITIAL_SEQUENCE, LS_REFRESH_TIME, MAX_AGE, MAX_OWN_LSA, MAX_SEQUENCE, MIN_LS_INTERVAL_TOPOLOGY};
+use crate::consts::{
+    ADJACENCY_GATHER, ADJACENCY_GRACE, INITIAL_SEQUENCE, LS_REFRESH_TIME, MAX_AGE, MAX_OWN_LSA, MAX_SEQUENCE,
+    MIN_LS_INTERVAL_TOPOLOGY,
+};
 use crate::ctx::{Event, Timer};
 use crate::flood::Core;
-use crate::id::LsaKey;
+use crate::id::{IfaceId, LsaKey};
 use crate::lsa::{LsType, Lsa, LsaBody, LsaHeader};
 use crate::lsdb::Source;
+use crate::neighbor::Neighbor;
 use crate::origin::{FIGHT_LIMIT, FIGHT_WINDOW, Memory, Origin, Wanted};
+use crate::state::NeighborState;
 use crate::time::Instant;
 
 /// What is to be done about one LSA.
@@ -91,9 +96,32 @@ impl Origin {
 
     fn say_one(&mut self, core: &mut Core, key: LsaKey, body: Option<&LsaBody>) {
         let due = self.due(core, &key, body);
+        if matches!(due, Due::Say(_)) && self.gathers(core, key) {
+            return;
+        }
         if self.carry_out(core, key, (due, body)) {
             core.flood(&[key], None);
         }
+    }
+
+    /// Whether a Network-LSA should wait: adjacencies that it will have to list are being formed right now.
+    fn gathers(&mut self, core: &mut Core, key: LsaKey) -> bool {
+        if key.ls_type != LsType::NETWORK {
+            return false;
+        }
+        let now = core.ctx.now;
+        let forms = |n: &Neighbor| {
+            (NeighborState::ExStart..NeighborState::Full).contains(&n.state) && now.since(n.since) < ADJACENCY_GRACE
+        };
+        let iface = core.ifaces.get(&IfaceId(key.link_state_id.0));
+        let forming = iface.is_some_and(|iface| iface.neighbors.values().any(forms));
+        let since = *self.gathering.entry(key).or_insert(now);
+        if !forming || now.since(since) >= ADJACENCY_GATHER {
+            self.gathering.remove(&key);
+            return false;
+        }
+        core.ctx.timers.set_if_idle(Timer::AdjacencyGrace, now + ADJACENCY_GRACE);
+        true
     }
 
     /// What is to be done about an LSA, leaving MinLSInterval aside.
