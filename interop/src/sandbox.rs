@@ -73,7 +73,7 @@ fn unshare_all() -> Result<()> {
     unshare(flags).map_err(|errno| refused("unshare(user, net, mnt, pid)", errno))?;
     let write = |file: &str, text: String| {
         fs::write(file, text).map_err(|error| {
-            refused(&format!("writing {file}"), Errno::from_raw(error.raw_os_error().unwrap_or(libc::EPERM)))
+            refused(&format!("writing {file}"), Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EPERM as i32)))
         })
     };
     write("/proc/self/setgroups", "deny".into())?;
