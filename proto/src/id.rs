@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use crate::lsa::LsType;
+use crate::ls_type::LsType;
 
 macro_rules! dotted {
     ($(#[$doc:meta])* $name:ident) => {

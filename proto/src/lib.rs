@@ -8,9 +8,11 @@
 
 // Row 0
 pub mod consts;
-pub mod id;
+pub mod ls_type;
 pub mod state;
 pub mod time;
+// Row 0, behind them: an LSA's key holds its type
+pub mod id;
 // Row 1
 pub mod wire;
 // Row 2
