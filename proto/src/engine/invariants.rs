@@ -3,6 +3,7 @@
 use crate::ctx::Timer;
 use crate::engine::Engine;
 use crate::rib::Basis;
+use crate::spf::Graph;
 
 /// Above this many LSAs the routing table is not computed anew after every turn of a debug build.
 const CHECKED_LSAS: usize = 300;
@@ -14,7 +15,7 @@ impl Engine {
         }
     }
 
-    /// Checks the invariants; the table is computed anew only for a database of at most `limit` LSAs. An error names the
+    /// Checks the invariants; trees and table are computed anew only for a database of at most `limit` LSAs. An error names the
     /// one that is broken.
     pub fn check_invariants(&self, limit: usize) -> Result<(), String> {
         let now = self.core.ctx.now;
@@ -33,9 +34,17 @@ impl Engine {
         {
             return Err(format!("{timer:?} is due at {at} and it is {now}: a busy loop"));
         }
+        if self.core.lsdb.len() > limit {
+            return Ok(());
+        }
+        for (area, tree) in &self.trees {
+            if Graph::build(&self.core.lsdb, *area, now).tree(self.core.router_id) != *tree {
+                return Err(format!("the tree of area {area} is not what the LSDB gives"));
+            }
+        }
         let heard = self.heard();
         let basis = Basis { trees: &self.trees, lsdb: &self.core.lsdb, heard: &heard, now };
-        if self.core.lsdb.len() <= limit && !self.rib.is_exact(&basis) {
+        if !self.rib.is_exact(&basis) {
             return Err("the routing table is not what the LSDB gives".to_owned());
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::ctx::Event;
 use crate::engine::{Engine, Output};
 use crate::flood::Changed;
 use crate::id::{AreaId, Domain, NeighborId};
-use crate::lsa::{LsType, Lsa, LsaBody, Prefix};
+use crate::lsa::{LsType, Prefix};
 use crate::rib::Basis;
 use crate::spf::{Graph, same_graph, same_next_hop};
 
@@ -53,15 +53,13 @@ impl Engine {
     /// What one change of the database makes dirty.
     fn judge(&mut self, change: &Changed, dirty: &mut Dirty) {
         let Changed { key, old, new } = change;
-        let body = |lsa: &Option<Lsa>| lsa.as_ref().map(|lsa| lsa.body.clone());
-        let (old_body, new_body): (Option<LsaBody>, Option<LsaBody>) = (body(old), body(new));
-        dirty.prefixes.extend(self.rib.lsa_changed(key, old_body.as_ref(), new_body.as_ref()));
+        let (old, new) = (old.as_ref(), new.as_ref());
+        dirty.prefixes.extend(self.rib.lsa_changed(key, old.map(|lsa| &lsa.body), new.map(|lsa| &lsa.body)));
         // One at MaxAge does not count.
-        let counts = |lsa: &Option<Lsa>| lsa.clone().filter(|lsa| !lsa.is_max_age());
-        let pair = (counts(old), counts(new));
+        let pair = (old.filter(|lsa| !lsa.is_max_age()), new.filter(|lsa| !lsa.is_max_age()));
         match (key.ls_type, key.domain) {
             (LsType::ROUTER | LsType::NETWORK, Domain::Area(area)) => {
-                let same = match &pair {
+                let same = match pair {
                     (Some(old), Some(new)) => same_graph(old, new, self.core.router_id),
                     (None, None) => true,
                     _ => false,
@@ -71,7 +69,7 @@ impl Engine {
                 }
             }
             (LsType::LINK, _) => {
-                dirty.next_hops |= match &pair {
+                dirty.next_hops |= match pair {
                     (Some(old), Some(new)) => !same_next_hop(old, new),
                     (None, None) => false,
                     _ => true,
