@@ -30,10 +30,14 @@ use crate::netns::Netns;
 const TYPE_AT: usize = 14 + 40 + 1;
 /// Link State Update (RFC 5340 §A.3.1).
 const LS_UPDATE: u8 = 4;
+/// Where the LS type of its first LSA is: behind the OSPF header, the number of LSAs and the LS age.
+const FIRST_LS_TYPE_AT: usize = 14 + 40 + 16 + 4 + 2;
+/// Intra-Area-Prefix-LSA: a change of cost has it in front.
+const INTRA_AREA_PREFIX: [u8; 2] = [0x20, 0x09];
 /// `PACKET_OUTGOING`: sent by this host, not heard.
 const OUTGOING: u8 = 4;
 
-/// Notes when Link State Updates leave an interface.
+/// Notes when Link State Updates that begin with an Intra-Area-Prefix-LSA leave an interface.
 #[derive(Debug)]
 pub struct UpdateStamps {
     times: Arc<Mutex<Vec<Instant>>>,
@@ -63,7 +67,7 @@ impl UpdateStamps {
         Ok(Self { times, stop, thread: Some(thread) })
     }
 
-    /// The first Link State Update sent at or after `since`.
+    /// The first such update sent at or after `since`.
     pub fn first_since(&self, since: Instant) -> Option<Instant> {
         lock(&self.times).iter().copied().find(|at| *at >= since)
     }
@@ -83,7 +87,7 @@ fn lock(times: &Mutex<Vec<Instant>>) -> MutexGuard<'_, Vec<Instant>> {
     times.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The time stamp of one outgoing Link State Update; `None` if something else came, or nothing for a while.
+/// The time stamp of one such update; `None` if something else came, or nothing for a while.
 fn receive(socket: &OwnedFd, index: usize) -> Result<Option<Instant>> {
     if poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8))? == 0 {
         return Ok(None);
@@ -100,7 +104,8 @@ fn receive(socket: &OwnedFd, index: usize) -> Result<Option<Instant>> {
     });
     let update = frame.get(12..14) == Some(&[0x86, 0xdd])
         && frame.get(20) == Some(&89)
-        && frame.get(TYPE_AT) == Some(&LS_UPDATE);
+        && frame.get(TYPE_AT) == Some(&LS_UPDATE)
+        && frame.get(FIRST_LS_TYPE_AT..FIRST_LS_TYPE_AT + 2) == Some(&INTRA_AREA_PREFIX);
     match stamp {
         Some(stamp) if ours && update => monotonic(stamp).map(Some),
         _ => Ok(None),
