@@ -5,10 +5,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, secs};
-use ospf_proto::consts::MAX_SEQUENCE;
+use ospf_proto::consts::{INITIAL_SEQUENCE, MAX_SEQUENCE};
 use ospf_proto::ctx::Event;
 use ospf_proto::engine::{Command, Companion, NetworkType};
-use ospf_proto::lsa::{LsType, LsaBody};
+use ospf_proto::lsa::LsType;
 use ospf_proto::packet::PacketBody;
 use ospf_proto::state::{IfaceState, NeighborState};
 
@@ -83,4 +83,166 @@ fn after_goodbye_a_link_event_does_not_bring_us_back() {
     net.run(secs(10));
     assert!(net.packets(server).is_empty(), "not a word after the goodbye");
     assert_eq!(net.state(router, server), None);
+}
+
+/// What `router`'s database holds of an LSA.
+fn sequence(net: &Net, router: usize, key: &ospf_proto::id::LsaKey) -> Option<i32> {
+    net.lsa(router, key).filter(|lsa| !lsa.is_max_age()).map(|lsa| lsa.header.sequence)
+}
+
+#[test]
+fn an_own_lsa_under_the_last_sequence_number_is_flushed_and_begun_anew() {
+    let mut net = pair();
+    let key = area_key(LsType::ROUTER, 0, 1);
+    let lsa = net.as_if_own(&key, MAX_SEQUENCE);
+    net.forge_lsas(0, (1, 0), vec![lsa]);
+    net.run(secs(10));
+    for router in 0..2 {
+        let now = sequence(&net, router, &key).unwrap();
+        assert!(now < INITIAL_SEQUENCE + 3, "{now:#x}");
+    }
+    assert!(
+        net.nodes[0].events.iter().any(|(_, e)| matches!(e, Event::Flushed { key: flushed, .. } if *flushed == key))
+    );
+    assert!(net.full(0, 1));
+    net.assert_synchronised(&[0, 1]);
+    assert_exact(&net);
+}
+
+#[test]
+fn a_newer_own_lsa_is_outrun_by_one_sequence_number_and_a_strange_one_is_flushed() {
+    let mut net = pair();
+    let key = area_key(LsType::ROUTER, 0, 1);
+    let before = sequence(&net, 0, &key).unwrap();
+    let lsa = net.as_if_own(&key, before + 100);
+    net.forge_lsas(0, (1, 0), vec![lsa]);
+    net.run(secs(3));
+    assert_eq!(sequence(&net, 1, &key), Some(before + 101));
+    let strange = area_key(LsType(0xaabc), 7, 1);
+    net.forge_lsas(0, (1, 0), vec![raw_lsa(&strange, 5, &[1, 2, 3, 4])]);
+    net.run(secs(3));
+    assert!((0..2).all(|router| net.lsa(router, &strange).is_none()));
+    net.assert_synchronised(&[0, 1]);
+}
+
+#[test]
+fn an_own_lsa_that_somebody_flushes_is_originated_again() {
+    let mut net = pair();
+    let key = area_key(LsType::ROUTER, 0, 1);
+    let before = sequence(&net, 0, &key).unwrap();
+    let lsa = net.lsa(0, &key).unwrap().with_age(ospf_proto::consts::MAX_AGE);
+    net.forge_lsas(0, (1, 0), vec![lsa]);
+    net.run(secs(3));
+    assert_eq!(sequence(&net, 0, &key), Some(before + 1));
+    net.assert_synchronised(&[0, 1]);
+}
+
+#[test]
+fn who_is_outrun_again_and_again_holds_back_and_comes_back() {
+    let mut net = pair();
+    let key = area_key(LsType::ROUTER, 0, 1);
+    for _ in 0..8 {
+        let Some(now) = sequence(&net, 0, &key) else { break };
+        let lsa = net.as_if_own(&key, now + 10);
+        net.forge_lsas(0, (1, 0), vec![lsa]);
+        net.run(secs(2));
+    }
+    assert!(net.engine(0).view().duplicate_router_id());
+    let said = |net: &Net| net.nodes[0].events.iter().filter(|(_, e)| matches!(e, Event::Originated { .. })).count();
+    let before = said(&net);
+    net.run(secs(30));
+    assert_eq!(said(&net), before, "not a word");
+    net.run(secs(120));
+    assert!(!net.engine(0).view().duplicate_router_id());
+    net.assert_synchronised(&[0, 1]);
+    assert_exact(&net);
+}
+
+#[test]
+fn a_prefix_changed_twice_is_said_twice_in_five_seconds_at_most_and_in_the_end_rightly() {
+    let mut net = pair();
+    net.run(secs(6));
+    net.forget();
+    for metric in 1..=50 {
+        advertise(&mut net, 0, metric, Companion::None);
+        net.run(ms(100));
+    }
+    net.run(secs(6));
+    let said: Vec<_> = net.nodes[0]
+        .events
+        .iter()
+        .filter(|(_, e)| matches!(e, Event::Originated { key, .. } if key.ls_type == LsType::INTRA_AREA_PREFIX))
+        .map(|(at, _)| *at)
+        .collect();
+    assert!(said.windows(2).all(|w| w[1].since(w[0]) >= secs(5)), "{said:?}");
+    assert_eq!(net.nodes[1].routes[&prefix(ANYCAST)].distance, 60);
+}
+
+#[test]
+fn a_sequence_number_goes_on_after_a_flush() {
+    let mut net = pair();
+    advertise(&mut net, 0, 5, Companion::None);
+    net.run(secs(2));
+    let key = area_key(LsType::INTRA_AREA_PREFIX, 1, 1);
+    let first = sequence(&net, 1, &key).unwrap();
+    net.command(0, Command::Advertise { prefixes: BTreeMap::new(), companion: Companion::None });
+    net.run(secs(4));
+    assert!((0..2).all(|router| net.lsa(router, &key).is_none()));
+    advertise(&mut net, 0, 5, Companion::None);
+    net.run(secs(6));
+    assert_eq!(sequence(&net, 1, &key), Some(first + 1));
+}
+
+#[test]
+fn a_link_lsa_of_a_former_interface_id_is_flushed() {
+    let mut net = pair();
+    let link = ospf_proto::id::Domain::Link(net.iface(1, 0));
+    net.kill(0);
+    net.run(secs(6));
+    net.nodes[0].config.interfaces[0].cost = 20;
+    let mut state = net.link_state(0, 0);
+    state.iface = ospf_proto::id::IfaceId(1);
+    net.start(0);
+    net.run_until(secs(5), "full", |net| net.full(0, 1));
+    let former = ospf_proto::id::LsaKey { domain: link, ..area_key(LsType::LINK, 42, 1) };
+    net.run(secs(2));
+    net.forge_lsas(
+        0,
+        (0, 1),
+        vec![raw_lsa(&former, 5, &[1, 0, 0, 19, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])],
+    );
+    assert!(net.lsa(1, &former).is_some());
+    // It learns of it in the next exchange.
+    net.command(0, Command::ClearNeighbor(None));
+    net.run(secs(5));
+    assert!(net.lsa(1, &former).is_none());
+}
+
+#[test]
+fn many_prefixes_of_a_former_life_leave_when_they_are_not_wanted() {
+    let mut net = pair();
+    let prefixes = (0..100).map(|i| (prefix(&format!("2001:db8:53::{i:x}/128")), 1)).collect();
+    net.command(0, Command::Advertise { prefixes, companion: Companion::None });
+    net.run(secs(3));
+    net.kill(0);
+    net.start(0);
+    net.run(secs(10));
+    assert!(net.nodes[1].routes.keys().all(|p| p.length() != 128));
+    net.assert_synchronised(&[0, 1]);
+}
+
+#[test]
+fn a_dr_leaves_its_network_lsa_to_nobody_when_it_leaves() {
+    let mut net = lan(3);
+    net.command(2, Command::Flush);
+    net.run_until(secs(3), "flushed", |net| net.engine(2).view().flushes_pending() == 0);
+    net.command(2, Command::Goodbye);
+    net.run(secs(10));
+    assert!(net.engine(0).view().lsas().iter().all(|l| l.key.adv_router != rid(3)));
+    assert_eq!(net.elected(0, 0), (2, 1));
+    assert_eq!(net.state(0, 2), None::<NeighborState>);
+    net.assert_synchronised(&[0, 1]);
+    let hellos =
+        net.packets(2).into_iter().filter(|(_, _, b)| matches!(b, PacketBody::Hello(h) if h.neighbors.is_empty()));
+    assert!(hellos.count() >= 1);
 }

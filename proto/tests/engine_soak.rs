@@ -212,6 +212,7 @@ fn trouble(net: &mut Net, topology: &mut Topology, cuts: &mut Vec<(usize, usize)
 
 fn soak(seed: u64) {
     println!("seed {seed}");
+    println!("seed {seed}");
     let mut net = Net::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut topology = build(&mut net);
     net.start_all();
@@ -233,15 +234,6 @@ fn soak(seed: u64) {
         net.cut(link, router, false);
     }
     net.run(secs(30));
-    if std::env::var("DBG").is_ok() {
-        for (r, node) in net.nodes.iter().enumerate() {
-            let Some(e) = node.engine.as_ref() else { println!("{r} dead"); continue };
-            println!("router {r} {:?}", e.view().interfaces().iter().map(|i| (i.iface.0, i.state, i.dr.0, i.bdr.0)).collect::<Vec<_>>());
-            for n in e.view().neighbors() { println!("   {} {} {} req {} rxmt {} sum {}", n.router.0, n.iface.0, n.state, n.requests, n.retransmissions, n.summaries); }
-            for l in e.view().lsas() { if l.key.adv_router.0 == 4 { println!("     {} age {} seq {}", l.key, l.age, l.lsa.header.sequence); } }
-        }
-        println!("{:?}", topology.links);
-    }
     for members in topology.components() {
         if members.len() > 1 {
             net.assert_synchronised(&members);

@@ -16,6 +16,9 @@ use crate::origin::{FIGHT_LIMIT, FIGHT_WINDOW, Memory, Origin, Wanted};
 use crate::state::NeighborState;
 use crate::time::Instant;
 
+/// So many LSAs of ours are remembered in any case; beyond that only those that are in the database or have just been.
+const MEMORY_LIMIT: usize = 4096;
+
 /// What is to be done about one LSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
@@ -185,23 +188,40 @@ impl Origin {
         if lsa.raw.len() > MAX_OWN_LSA && key.ls_type != LsType::NETWORK {
             core.ctx.event(Event::TooLarge { key, bytes: lsa.raw.len() });
             let again = now + self.interval(&key);
-            self.remember(key, last.unwrap_or(INITIAL_SEQUENCE - 1), again);
+            self.remember(core, key, (last.unwrap_or(INITIAL_SEQUENCE - 1), again));
             return false;
         }
         core.install(key.domain, lsa, Source::Ours);
         self.refresh_due.remove(&key);
         let again = now + self.interval(&key);
-        self.remember(key, sequence, again);
+        self.remember(core, key, (sequence, again));
         core.ctx.timers.set(Timer::Refresh(key), now + LS_REFRESH_TIME);
         core.ctx.timers.clear(Timer::MinLsInterval(key));
         core.ctx.event(Event::Originated { key, sequence, cause });
         true
     }
 
-    /// Flushes an LSA (RFC 2328 §14.1); never delayed.
+    /// When an LSA may be flushed: a service prefix, and everything when we leave, at once. Anything else once all have
+    /// had the instance for MinLSArrival: a flush that some router drops for its sake and another takes for unknown
+    /// meets the old instance on its way, and leaves it behind.
+    fn flush_at(&self, core: &Core, key: &LsaKey) -> Instant {
+        match core.lsdb.get(key) {
+            Some(entry) if entry.source() != Source::Requested && !self.leaving && !self.is_service(key) => {
+                entry.installed() + MIN_LS_INTERVAL_TOPOLOGY
+            }
+            _ => Instant::EPOCH,
+        }
+    }
+
+    /// Flushes an LSA (RFC 2328 §14.1); a service prefix without delay.
     fn flush(&mut self, core: &mut Core, key: LsaKey, cause: &'static str) -> bool {
         if core.heard_own.contains(&key) && self.duplicate {
             return false; // it may be the other's: Timer::DuplicateHold brings us back
+        }
+        let flush_at = self.flush_at(core, &key);
+        if flush_at > core.ctx.now {
+            core.ctx.timers.set(Timer::MinLsInterval(key), flush_at);
+            return false;
         }
         if core.heard_own.remove(&key) && self.fights(core, key) {
             core.heard_own.insert(key); // still to be answered
@@ -213,7 +233,7 @@ impl Origin {
         core.install(key.domain, lsa, Source::Ours);
         let before = self.not_before(&key);
         let again = before.max(core.ctx.now + MIN_LS_INTERVAL_TOPOLOGY);
-        self.remember(key, sequence, again);
+        self.remember(core, key, (sequence, again));
         self.refresh_due.remove(&key);
         core.ctx.timers.clear(Timer::Refresh(key));
         core.ctx.timers.clear(Timer::MinLsInterval(key));
@@ -234,7 +254,11 @@ impl Origin {
         }
     }
 
-    fn remember(&mut self, key: LsaKey, sequence: i32, not_before: Instant) {
+    fn remember(&mut self, core: &Core, key: LsaKey, (sequence, not_before): (i32, Instant)) {
+        if self.memory.len() >= MEMORY_LIMIT && !self.memory.contains_key(&key) {
+            let now = core.ctx.now;
+            self.memory.retain(|key, memory| memory.not_before > now || core.lsdb.get(key).is_some());
+        }
         let memory =
             self.memory.entry(key).or_insert(Memory { sequence, not_before, outrun: 0, outrun_at: Instant::EPOCH });
         memory.sequence = memory.sequence.max(sequence);
@@ -256,5 +280,39 @@ impl Origin {
         memory.outrun = 0;
         self.hold_back(core);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{AreaId, Domain, LinkStateId, RouterId};
+    use crate::origin::OriginParams;
+    use std::time::Duration;
+
+    #[test]
+    fn strange_lsas_under_our_name_are_flushed_and_not_remembered_for_ever() {
+        let params = OriginParams {
+            area: AreaId(0),
+            forwarding: true,
+            min_ls_interval: MIN_LS_INTERVAL_TOPOLOGY,
+            min_ls_interval_topology: MIN_LS_INTERVAL_TOPOLOGY,
+        };
+        let (mut core, mut origin) = (Core::new(RouterId(1)), Origin::new(params));
+        origin.begin(&mut core);
+        for round in 0..20 {
+            for id in 0..1000 {
+                let (ls_type, link_state_id) = (LsType(0xaabc), LinkStateId(round * 1000 + id));
+                let header =
+                    LsaHeader { ls_type, link_state_id, adv_router: RouterId(1), sequence: 1, ..LsaHeader::default() };
+                let lsa = Lsa::from_body_bytes(header, &[]).unwrap();
+                core.install(Domain::Area(AreaId(0)), lsa, Source::Requested);
+            }
+            origin.reconcile(&mut core);
+            core.remove_max_aged();
+            core.ctx.now = core.ctx.now + Duration::from_secs(5);
+        }
+        assert!(core.lsdb.is_empty());
+        assert!(origin.memory.len() <= MEMORY_LIMIT, "{}", origin.memory.len());
     }
 }

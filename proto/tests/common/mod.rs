@@ -75,10 +75,12 @@ pub struct Net {
     /// Packets delivered twice.
     pub duplicate_percent: u64,
     pub delay: Duration,
-    /// Up to so much more delay, by chance: packets overtake each other.
+    /// Up to so much more delay, by chance: packets overtake each other (but no update an update).
     pub jitter: Duration,
     /// Packets to lose on purpose.
     pub losing: Vec<Losing>,
+    /// When the last Link State Update of one router arrives at another: these keep their order.
+    last_update: BTreeMap<(usize, usize), Instant>,
     random: u64,
 }
 
@@ -104,6 +106,7 @@ impl Net {
             delay: ms(1),
             jitter: ms(0),
             losing: Vec::new(),
+            last_update: BTreeMap::new(),
             random: seed,
         }
     }
@@ -281,8 +284,15 @@ impl Net {
                 let jitter = self.jitter.as_micros() as u64;
                 let more = if jitter > 0 { Duration::from_micros(self.random() % jitter) } else { ms(0) };
                 self.number += 1;
+                let mut at = self.now + self.delay + more;
+                if bytes[1] == PacketType::LsUpd as u8 {
+                    // Nothing in RFC 2328 helps against a flush that overtakes its own LSA.
+                    let last = self.last_update.entry((router, port.router)).or_default();
+                    at = at.max(*last);
+                    *last = at;
+                }
                 self.flights.insert(Flight {
-                    at: self.now + self.delay + more,
+                    at,
                     number: self.number,
                     router: port.router,
                     iface: port.iface,
@@ -375,6 +385,13 @@ impl Net {
 
     pub fn iface_state(&self, router: usize, nth: usize) -> IfaceState {
         self.engine(router).view().interfaces()[nth].state
+    }
+
+    /// What router 0's database holds under another sequence number.
+    pub fn as_if_own(&self, key: &LsaKey, sequence: i32) -> Lsa {
+        let lsa = self.lsa(0, key).unwrap();
+        let header = LsaHeader { sequence, age: 0, ..lsa.header };
+        Lsa::from_body_bytes(header, lsa.body_bytes()).unwrap()
     }
 
     /// The instance of an LSA in a router's database.
