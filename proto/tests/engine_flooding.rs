@@ -333,3 +333,18 @@ fn the_age_on_the_wire_grows_by_a_second_a_hop_and_never_beyond_max_age() {
     assert_eq!((stranger(&net, 1)[0].age, stranger(&net, 2)[0].age), (100, 101));
     assert!(net.engine(1).view().lsdb().domain(Domain::Area(AreaId(0))).all(|(_, e)| e.age(net.now) < MAX_AGE));
 }
+
+#[test]
+fn an_acknowledgment_held_back_is_not_sent_once_its_instance_is_outrun() {
+    let mut net = pair();
+    net.run(secs(10));
+    net.forget();
+    let key = area_key(LsType::ROUTER, 0, 1);
+    let before = net.lsa(0, &key).unwrap().header.sequence;
+    let newer = net.as_if_own(&key, before + 10);
+    net.forge_lsas(0, (1, 0), vec![newer]);
+    net.run(secs(2));
+    assert_eq!(net.lsa(0, &key).unwrap().header.sequence, before + 11);
+    let acks = net.packets(0).into_iter().filter(|(_, _, body)| matches!(body, PacketBody::LsAck(_)));
+    assert_eq!(acks.count(), 0, "the answer is the newer instance");
+}

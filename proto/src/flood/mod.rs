@@ -72,8 +72,13 @@ impl Core {
         let key = lsa.key(domain);
         let now = self.ctx.now;
         let old = self.lsdb.get(&key).map(|entry| entry.lsa().clone());
-        for neighbor in self.ifaces.values_mut().flat_map(|iface| iface.neighbors.values_mut()) {
-            neighbor.acknowledged(&mut self.ctx, &key);
+        for iface in self.ifaces.values_mut() {
+            // An acknowledgment still held back is of the instance before: sent now, it would be taken for one of
+            // what the neighbor may have learned anew since, and what we flood instead answers it as well.
+            iface.delayed_acks.remove(&key);
+            for neighbor in iface.neighbors.values_mut() {
+                neighbor.acknowledged(&mut self.ctx, &key);
+            }
         }
         let change = self.lsdb.install(domain, lsa.clone(), source, now);
         if change != Change::Refreshed {
