@@ -46,6 +46,8 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     /// Counts up from the seed: DD sequence numbers that differ from life to life.
     random: u64,
+    /// How many turns there have been.
+    turns: u64,
     /// Up to when LSAs have been aged out.
     aged_until: Instant,
     duplicates: duplicate::Duplicates,
@@ -77,6 +79,7 @@ impl Engine {
             links: BTreeMap::new(),
             outputs: VecDeque::new(),
             random: seed,
+            turns: 0,
             aged_until: now,
             duplicates: duplicate::Duplicates::default(),
             departed: false,
@@ -96,9 +99,10 @@ impl Engine {
             Input::Link(event) => self.on_link(event),
             Input::Command(command) => self.on_command(command),
         }
-        self.settle();
+        let routed = self.settle();
+        self.turns = self.turns.wrapping_add(1);
         if cfg!(debug_assertions) {
-            self.assert_invariants();
+            self.assert_invariants(routed);
         }
     }
 
@@ -162,7 +166,9 @@ impl Engine {
     }
 
     /// Brings everything into line with what this turn has changed.
-    fn settle(&mut self) {
+    ///
+    /// Says whether anything that routing depends on has changed.
+    fn settle(&mut self) -> bool {
         for _ in 0..SETTLE_ROUNDS {
             self.run_elections();
             self.origin.consider_ready(&mut self.core);
@@ -182,12 +188,13 @@ impl Engine {
             iface.send_hello(&mut self.core.ctx);
         }
         self.hand_out_effects();
-        self.route();
+        let routed = self.route();
         match self.core.lsdb.next_expiry(self.core.ctx.now) {
             Some(at) => self.core.ctx.timers.set(Timer::Expiry, at),
             None => self.core.ctx.timers.clear(Timer::Expiry),
         }
         self.hand_out_effects();
+        routed
     }
 
     fn run_elections(&mut self) {

@@ -23,11 +23,12 @@ struct Dirty {
 }
 
 impl Engine {
-    pub(super) fn route(&mut self) {
+    /// Follows the changes of the database; says whether there were any.
+    pub(super) fn route(&mut self) -> bool {
         let changes = std::mem::take(&mut self.core.changes);
         let neighbors_changed = std::mem::take(&mut self.core.ctx.neighbors_changed);
         if changes.is_empty() && !neighbors_changed {
-            return;
+            return false;
         }
         // An address heard in Hellos stands in for a missing Link-LSA.
         let mut dirty = Dirty { next_hops: neighbors_changed, ..Dirty::default() };
@@ -48,6 +49,7 @@ impl Engine {
             self.rib.recompute(&dirty.prefixes, &basis)
         };
         self.outputs.extend(changes.into_iter().map(Output::Route));
+        true
     }
 
     /// What one change of the database makes dirty.
