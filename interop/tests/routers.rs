@@ -169,7 +169,7 @@ fn ours_killed_and_restarted_outruns_its_former_life(lab: &mut Lab) -> Result<()
     let gaps: Vec<_> =
         monitor.history(at_frr).into_iter().filter(|c| c.at >= killed && c.gateways.is_empty()).collect();
     println!("down {down:?}, full {:?} after the kill, {} gaps in FRR's route", full - killed, gaps.len());
-    let last = monitor.history(at_frr).into_iter().filter(|c| c.at >= killed && !c.gateways.is_empty()).next_back();
+    let last = monitor.history(at_frr).into_iter().rfind(|c| c.at >= killed && !c.gateways.is_empty());
     if let Some(back) = last {
         ensure!(back.at < full + Duration::from_secs(1), "back {:?} after Full", back.at - full);
     }
