@@ -1,7 +1,7 @@
 //! From the wanted advertisement to the engine's commands and the kernel's addresses.
 //!
 //! [`Area`] reads what the area knows (who advertises a prefix at which cost, who says what in its Farm TLV, who is on our
-//! links); [`companion`] chooses how a cost change goes out so that every router's FIB is right; [`standing`] says
+//! links); [`companion`] chooses how a cost change goes out so that every router's FIB is right; [`standing()`] says
 //! whether a service is advertised at all; [`Leave`] is the order of leaving; [`Loopback`] keeps the addresses on `lo`.
 //! All but the last are pure.
 

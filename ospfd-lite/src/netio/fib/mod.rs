@@ -1,7 +1,7 @@
 //! Kernel routes by next-hop objects and groups.
 //!
 //! Desired state (what the engine said) and the kernel's state (`tables`, as netlink tells it) are two things;
-//! [`plan`](plan::plan) says how to get from one to the other, and [`Fib`] has it done: at once and in the same call when the
+//! `plan` says how to get from one to the other, and [`Fib`] has it done: at once and in the same call when the
 //! engine changes a route, so that no queue or task lies between a packet and its route; and again when the kernel's tables
 //! change under us, when a refused operation is due to be tried again, and once a minute to be sure.
 //!
