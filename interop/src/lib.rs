@@ -1,7 +1,8 @@
 //! Labs for the OSPFv3 farm speaker: rootless network namespaces, real peers (FRR, BIRD, and our own daemons), an
-//! independent observer of the kernel's routes, a DNS farm with its clients, and the demo.
+//! independent observer of the kernel's routes, a DNS farm with its clients, the demo, and a simulator in virtual time.
 
 pub mod capture;
+pub mod conformance;
 pub mod daemons;
 pub mod demo;
 pub mod dns;
@@ -15,6 +16,7 @@ pub mod peer;
 pub mod process;
 pub mod root;
 pub mod sandbox;
+pub mod sim;
 pub mod stamp;
 pub mod suite;
 pub mod topology;

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::{
-    daemons, demo,
+    conformance, daemons, demo,
     dns::responder::Responder,
     root,
     sandbox::{self, Side},
-    suite,
+    sim, suite,
 };
 
 /// Labs for the OSPFv3 farm speaker.
@@ -38,6 +38,11 @@ enum Command {
         #[arg(long)]
         dir: Option<std::path::PathBuf>,
     },
+    /// Simulate networks of engines in virtual time: no kernel, no root, no peer.
+    #[command(subcommand)]
+    Sim(sim::Simulation),
+    /// Hold the conformance table against the code; break the code of drawn rows and see whether their tests notice.
+    Conformance(conformance::Options),
     /// Tell whether this user may have a sandbox here.
     #[command(hide = true)]
     SandboxCheck,
@@ -74,6 +79,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Test(options) => return suite::run(&options),
         Command::Root { suite, dir } => println!("{}", root::make(&suite, dir.as_deref())?.display()),
+        Command::Sim(simulation) => {
+            return Ok(if sim::run(&simulation)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Conformance(options) => {
+            return Ok(if conformance::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::SandboxCheck => {
             return Ok(match sandbox::enter()? {
                 Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
