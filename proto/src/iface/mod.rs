@@ -122,6 +122,7 @@ impl Iface {
             dead_interval: self.dead_interval(),
             retransmit_interval: self.params.retransmit_interval,
             mtu_ignore: self.params.mtu_ignore,
+            point_to_point: self.params.point_to_point,
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Local {
     pub retransmit_interval: Duration,
     /// Accept a larger MTU in Database Description packets.
     pub mtu_ignore: bool,
+    /// The link is a point-to-point one.
+    pub point_to_point: bool,
 }
 
 impl Local {
@@ -54,8 +56,9 @@ impl Local {
         usize::from(self.mtu).saturating_sub(40 + PacketHeader::LENGTH)
     }
 
-    /// Sends `body` to `dst`.
+    /// Sends `body` to `dst`; on a point-to-point link to AllSPFRouters, whatever it is (RFC 2328 §8.1).
     pub fn send(&self, ctx: &mut Ctx, dst: Ipv6Addr, body: PacketBody) {
+        let dst = if self.point_to_point { ALL_SPF_ROUTERS } else { dst };
         let header = PacketHeader { router_id: self.router_id, area_id: self.area, instance_id: self.instance_id };
         let bytes = Packet { header, body }.encode(self.link_local, dst);
         ctx.transmit(Transmit { iface: self.iface, src: self.link_local, dst, bytes });
