@@ -115,34 +115,38 @@ impl Origin {
             priority: iface.params.priority,
             options,
             link_local: iface.link_local,
-            prefixes: prefixes.iter().map(|prefix| lsa_prefix(*prefix, PrefixOptions::empty(), 0)).collect(),
+            prefixes: prefixes.iter().map(|prefix| lsa_prefix(*prefix, own_options(prefix), 0)).collect(),
         };
         wanted.insert(key(core, Domain::Link(iface.id), LsType::LINK, LinkStateId(iface.id.0)), LsaBody::Link(body));
     }
 
     /// As DR: the Network-LSA (RFC 5340 §4.4.3.3) and the link's prefixes (§4.4.3.9).
     fn network(&mut self, core: &Core, iface: &Iface, wanted: &mut Wanted) {
-        let full: BTreeSet<RouterId> = iface.full_neighbors().map(|n| n.id.router).collect();
+        // A Link-LSA of another Interface ID is left from a former life.
+        let mut attached: BTreeMap<RouterId, IfaceId> =
+            iface.full_neighbors().map(|n| (n.id.router, n.iface_id)).collect();
+        attached.insert(core.router_id, iface.id);
         let mut options = Options::empty();
-        let mut prefixes = BTreeSet::new();
+        let mut prefixes: BTreeMap<Prefix, PrefixOptions> = BTreeMap::new();
         for (link_key, entry) in core.lsdb.of_type(Domain::Link(iface.id), LsType::LINK) {
-            let attached = full.contains(&link_key.adv_router) || link_key.adv_router == core.router_id;
+            let current = attached.get(&link_key.adv_router) == Some(&IfaceId(link_key.link_state_id.0));
             let LsaBody::Link(link) = &entry.lsa().body else { continue };
-            if !attached || entry.is_max_age(core.ctx.now) {
+            if !current || entry.is_max_age(core.ctx.now) {
                 continue;
             }
             // The MC-bit says nothing (RFC 5340 §A.2) and alternates with a server's load: see `Companion::Link`.
             options |= link.options - Options::MC;
             let unusable = PrefixOptions::NU | PrefixOptions::LA;
-            let shared = link.prefixes.iter().filter(|p| !p.options.intersects(unusable));
-            prefixes.extend(shared.map(|p| p.prefix));
+            for shared in link.prefixes.iter().filter(|p| !p.options.intersects(unusable) && is_routable(&p.prefix)) {
+                *prefixes.entry(shared.prefix).or_default() |= shared.options;
+            }
         }
         let domain = Domain::Area(iface.params.area);
         let id = LinkStateId(iface.id.0);
-        let attached = std::iter::once(core.router_id).chain(full).collect();
+        let attached = attached.into_keys().collect();
         wanted.insert(key(core, domain, LsType::NETWORK, id), LsaBody::Network(NetworkLsa { options, attached }));
         let prefixes: Vec<LsaPrefix> =
-            prefixes.into_iter().map(|prefix| lsa_prefix(prefix, PrefixOptions::empty(), 0)).collect();
+            prefixes.into_iter().map(|(prefix, options)| lsa_prefix(prefix, options, 0)).collect();
         for (part, number) in prefixes.chunks(PREFIXES_PER_LSA).zip(0..) {
             let own = self.link_state_ids.allocate(Use::Network(iface.id, number));
             let body = prefix_lsa(core, (LsType::NETWORK, id), part.to_vec());
@@ -150,18 +154,23 @@ impl Origin {
         }
     }
 
-    /// The prefixes of our own links that no Network-LSA stands for (RFC 5340 §4.4.3.9).
+    /// The prefixes of our own links that no Network-LSA stands for, and our addresses (RFC 5340 §4.4.3.9).
     fn link_prefixes(&mut self, core: &Core, area: AreaId, wanted: &mut Wanted) {
         let mut prefixes: BTreeMap<Prefix, LsaPrefix> = BTreeMap::new();
         for iface in core.ifaces.values().filter(|iface| iface.params.area == area) {
-            if iface.state == IfaceState::Down || self.is_transit(core.router_id, iface) {
+            if iface.state == IfaceState::Down {
                 continue;
             }
-            for prefix in &iface.prefixes {
-                // An address rather than a link: nothing is to be crossed to reach it.
-                let host = prefix.length() == 128;
-                let (options, metric) =
-                    if host { (PrefixOptions::LA, 0) } else { (PrefixOptions::empty(), iface.params.cost) };
+            let transit = self.is_transit(core.router_id, iface);
+            for prefix in iface.prefixes.iter().filter(|prefix| is_routable(prefix)) {
+                let options = own_options(prefix);
+                let address = options.contains(PrefixOptions::LA);
+                // The DR tells of the link's prefixes, but not of our addresses.
+                if transit && !address {
+                    continue;
+                }
+                // Nothing is to be crossed to reach an address of ours.
+                let metric = if address { 0 } else { iface.params.cost };
                 prefixes.insert(*prefix, lsa_prefix(*prefix, options, metric));
             }
         }
@@ -224,6 +233,16 @@ impl Origin {
                 .collect(),
         }
     }
+}
+
+/// Whether a prefix may be told beyond its link: link-local ones are not (RFC 5340 §2.5).
+fn is_routable(prefix: &Prefix) -> bool {
+    !prefix.address().is_unicast_link_local()
+}
+
+/// The options of a prefix of ours: an address rather than a link has the LA-bit (RFC 5340 §A.4.1.1).
+fn own_options(prefix: &Prefix) -> PrefixOptions {
+    if prefix.length() == 128 { PrefixOptions::LA } else { PrefixOptions::empty() }
 }
 
 fn link_id(iface: IfaceId) -> LinkStateId {
