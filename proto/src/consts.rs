@@ -41,6 +41,10 @@ pub const MAX_OWN_LSA: usize = 1000;
 pub const MAX_NEIGHBORS: usize = 1024;
 /// The least MTU of IPv6 (RFC 8200 §5).
 pub const MIN_MTU: u16 = 1280;
+/// Originations per second in the long run: far above what a server or a link router needs, far below what hurts an area.
+pub const MAX_ORIGINATIONS: u32 = 50;
+/// So many seconds' worth of originations may come at once.
+pub const ORIGINATION_BURST: u32 = 20;
 /// How long an adjacency that a neighbor broke off by a 1-Way Hello is still advertised: who restarts is back by then,
 /// and neither our LSAs nor the routes through it need change.
 pub const ADJACENCY_GRACE: Duration = Duration::from_millis(200);

@@ -57,12 +57,42 @@ pub struct EngineKeys<'a> {
     pub min_ls_interval: Option<Seconds<1_200, 3_600_000>>,
     /// `min-ls-interval-topology`.
     pub min_ls_interval_topology: Option<Seconds<1_200, 3_600_000>>,
+    /// `[limits]`.
+    pub limits: LimitsTable,
     /// `[[interface]]`.
     pub interfaces: &'a [InterfaceTable],
     /// The priority of an interface that names none: 1 for a router, 0 for a server.
     pub priority: u8,
     /// Whether we forward.
     pub forwarding: bool,
+}
+
+/// The `[limits]` table: what protects us and the area.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LimitsTable {
+    /// LSAs taken in, in all.
+    pub max_lsas: Option<Ranged<100, 10_000_000>>,
+    /// LSAs taken in of one originator.
+    pub max_lsas_per_router: Option<Ranged<10, 10_000_000>>,
+    /// Neighbors on one interface.
+    pub max_neighbors: Option<Ranged<1, 65_535>>,
+    /// Originations per second in the long run.
+    pub max_originations: Option<Ranged<1, 10_000>>,
+}
+
+impl LimitsTable {
+    fn apply(self, config: &mut Config) {
+        let set = |wanted: Option<u32>, limit: &mut usize| {
+            if let Some(wanted) = wanted.and_then(|wanted| usize::try_from(wanted).ok()) {
+                *limit = wanted;
+            }
+        };
+        set(self.max_lsas.map(Ranged::get), &mut config.limits.lsas);
+        set(self.max_lsas_per_router.map(Ranged::get), &mut config.limits.lsas_per_router);
+        set(self.max_neighbors.map(Ranged::get), &mut config.max_neighbors);
+        config.max_originations = self.max_originations.map_or(config.max_originations, Ranged::get);
+    }
 }
 
 /// Makes the engine's configuration.
@@ -75,6 +105,7 @@ pub fn engine_config(source: &Source, keys: EngineKeys<'_>) -> Result<Config, Co
     }
     let mut config = Config::new(router_id);
     config.forwarding = keys.forwarding;
+    keys.limits.apply(&mut config);
     config.min_ls_interval = keys.min_ls_interval.map_or(config.min_ls_interval, Seconds::get);
     config.min_ls_interval_topology =
         keys.min_ls_interval_topology.map_or(config.min_ls_interval_topology, Seconds::get);

@@ -8,7 +8,7 @@ mod router;
 mod source;
 mod value;
 
-pub use interface::{EngineKeys, InterfaceTable, Type, engine_config};
+pub use interface::{EngineKeys, InterfaceTable, LimitsTable, Type, engine_config};
 pub use router::{FibTable, RouterFile};
 pub use source::{ConfigError, Source};
 pub use value::{Ranged, Seconds, Text};

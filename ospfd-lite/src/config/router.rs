@@ -7,7 +7,7 @@ use ospf_proto::id::RouterId;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ConfigError, EngineKeys, InterfaceTable, Ranged, Seconds, Source, Text, engine_config};
+use super::{ConfigError, EngineKeys, InterfaceTable, LimitsTable, Ranged, Seconds, Source, Text, engine_config};
 
 /// The file of ospfd-lite.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +23,9 @@ pub struct RouterFile {
     pub min_ls_interval: Option<Seconds<1_200, 3_600_000>>,
     /// MinLSInterval of Router-, Network- and Link-LSAs, seconds.
     pub min_ls_interval_topology: Option<Seconds<1_200, 3_600_000>>,
+    /// Limits.
+    #[serde(default)]
+    pub limits: LimitsTable,
     /// The interfaces.
     #[serde(default)]
     pub interface: Vec<InterfaceTable>,
@@ -61,6 +64,7 @@ impl RouterFile {
             router_id: &file.router_id,
             min_ls_interval: file.min_ls_interval,
             min_ls_interval_topology: file.min_ls_interval_topology,
+            limits: file.limits,
             interfaces: &file.interface,
             priority: 1,
             forwarding: true,
@@ -136,6 +140,11 @@ retransmit-interval = 0.5
 instance-id = 3
 passive = true
 mtu-ignore = true
+[limits]
+max-lsas = 1000
+max-lsas-per-router = 100
+max-neighbors = 5
+max-originations = 7
 [fib]
 protocol = 90
 metric = 30
@@ -150,6 +159,8 @@ metric = 30
         assert!(iface.passive && iface.mtu_ignore);
         assert_eq!(config.min_ls_interval, Duration::from_millis(1200));
         assert_eq!(config.min_ls_interval_topology, Duration::from_secs(2));
+        assert_eq!((config.limits.lsas, config.limits.lsas_per_router), (1000, 100));
+        assert_eq!((config.max_neighbors, config.max_originations), (5, 7));
         assert_eq!((file.fib.protocol(), file.fib.metric()), (90, 30));
         assert_eq!(file.control.unwrap().to_str(), Some("/run/x.sock"));
         assert_eq!(file.state_dir.unwrap().to_str(), Some("/var/lib/x"));

@@ -169,10 +169,15 @@ fn counters(counters: &Counters) -> String {
         ("LSAs flushed", counters.flushed),
         ("neighbor changes", counters.neighbor_changes),
         ("route changes", counters.route_changes),
+        ("originations held back", counters.originations_held_back),
+        ("LSAs in the database", counters.lsas),
         ("link resyncs", counters.link_resyncs),
         ("control requests", counters.control_requests),
     ] {
         table.add_row([name.to_owned(), String::new(), value.to_string()]);
+    }
+    for key in &counters.limits_reached {
+        table.add_row(["limit reached".to_owned(), String::new(), key.clone()]);
     }
     if let Some(fib) = &counters.fib {
         for (name, value) in [

@@ -191,6 +191,10 @@ impl Driver {
     pub fn counters(&self) -> Counters {
         let mut counters = self.reporter.counters.clone();
         counters.link_resyncs = self.links.resyncs();
+        let view = self.view();
+        counters.lsas = view.lsdb().len() as u64;
+        counters.limits_reached = view.breaches().into_iter().map(|breach| breach.key().to_owned()).collect();
+        counters.originations_held_back = view.rate_limited();
         for socket in self.sockets.values() {
             let kernel = socket.counters();
             let iface = counters.interfaces.entry(socket.name().to_owned()).or_default();
@@ -414,7 +418,7 @@ fn event_iface(event: &Event) -> Option<IfaceId> {
         | Event::Flushed { .. }
         | Event::TooLarge { .. }
         | Event::Spf { .. }
-        | Event::Warning { .. } => None,
+        | Event::Warning { .. } | Event::LimitReached { .. } => None,
     }
 }
 

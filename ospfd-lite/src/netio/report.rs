@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ospf_proto::ctx::{DropReason, Event};
 use ospf_proto::id::IfaceId;
+use ospf_proto::lsdb::Breach;
 use ospf_proto::state::NeighborState;
 use ospf_proto::time::Instant;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,15 @@ pub struct Counters {
     pub neighbor_changes: u64,
     /// Changes of the routing table.
     pub route_changes: u64,
+    /// LSAs in the database.
+    #[serde(default)]
+    pub lsas: u64,
+    /// Limits that are reached, by key.
+    #[serde(default)]
+    pub limits_reached: Vec<String>,
+    /// How often an origination of ours had to wait for `max-originations`.
+    #[serde(default)]
+    pub originations_held_back: u64,
     /// How often all links were read anew because messages of the kernel were lost.
     pub link_resyncs: u64,
     /// Requests on the control socket.
@@ -143,6 +153,17 @@ impl Reporter {
                 error!(
                     "{key} would have {bytes} bytes, above the limit of {}; it is not originated",
                     ospf_proto::consts::MAX_OWN_LSA
+                );
+            }
+            Event::LimitReached { breach } => {
+                let whose = match breach {
+                    Breach::Lsas => String::new(),
+                    Breach::LsasOfRouter(router) => format!(" of router {router}"),
+                };
+                error!(
+                    "{} in [limits] is reached: further LSAs{whose} are dropped until there is room; \
+                     find out who originates so many, or raise the limit",
+                    breach.key()
                 );
             }
             Event::DuplicateRouterId { src, .. } => {

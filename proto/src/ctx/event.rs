@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use crate::id::{AreaId, IfaceId, LsaKey, RouterId};
+use crate::lsdb::Breach;
 use crate::packet::PacketType;
 use crate::state::{IfaceState, NeighborState};
 use crate::wire::DecodeError;
@@ -73,6 +74,11 @@ pub enum Event {
         key: LsaKey,
         /// Its size in bytes.
         bytes: usize,
+    },
+    /// A limit of the database is reached: further LSAs are acknowledged and dropped until there is room.
+    LimitReached {
+        /// Which limit, and by whom.
+        breach: Breach,
     },
     /// Another router uses our Router ID. Who came first goes on; the newcomer is silent until the other is gone.
     DuplicateRouterId {

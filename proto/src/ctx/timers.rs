@@ -25,6 +25,8 @@ pub enum Timer {
     DelayedAck(IfaceId),
     /// An own LSA may be originated again (RFC 2328 §12.4, MinLSInterval).
     MinLsInterval(LsaKey),
+    /// Originations were held back by their rate limit.
+    OriginationRate,
     /// An own LSA is due for refresh (RFC 2328 §12.4, LSRefreshTime).
     Refresh(LsaKey),
     /// The link proved empty: originate without waiting for an adjacency any longer.

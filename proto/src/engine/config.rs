@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::consts;
 use crate::id::{AreaId, RouterId};
+use crate::lsdb::Limits;
 
 /// Configuration of one router.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,13 @@ pub struct Config {
     pub min_ls_interval: Duration,
     /// MinLSInterval of Router-, Network- and Link-LSAs; at least 1.2 s.
     pub min_ls_interval_topology: Duration,
+    /// How many LSAs are taken in.
+    pub limits: Limits,
+    /// How many neighbors an interface has at most.
+    pub max_neighbors: usize,
+    /// How many LSAs of ours may be originated per second in the long run, 1 or more; [`consts::ORIGINATION_BURST`] times as many at
+    /// once. Flushes of service prefixes are free.
+    pub max_originations: u32,
     /// The interfaces to run on, found by name when the link appears.
     pub interfaces: Vec<IfaceConfig>,
 }
@@ -29,6 +37,9 @@ impl Config {
             forwarding: true,
             min_ls_interval: consts::MIN_LS_INTERVAL,
             min_ls_interval_topology: consts::MIN_LS_INTERVAL_TOPOLOGY,
+            limits: Limits::default(),
+            max_neighbors: consts::MAX_NEIGHBORS,
+            max_originations: consts::MAX_ORIGINATIONS,
             interfaces: Vec::new(),
         }
     }

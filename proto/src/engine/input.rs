@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS};
 use crate::ctx::{Ctx, DropReason, Event, Timer};
 use crate::engine::config::NetworkType;
-use crate::engine::{Command, Engine, IfaceConfig, LinkEvent, LinkState};
+use crate::engine::{Command, Config, Engine, IfaceConfig, LinkEvent, LinkState};
 use crate::id::{Domain, IfaceId, LsaKey, NeighborId, RouterId};
 use crate::iface::{HelloIn, Iface, IfaceEvent, IfaceParams};
 use crate::neighbor::{DdOutcome, Link, Local, Neighbor, NeighborEvent};
@@ -144,7 +144,7 @@ impl Engine {
         self.links.insert(id, link.clone());
         let Some(config) = self.config.interfaces.iter().find(|config| config.name == link.name) else { return };
         let usable = !self.departed && link.up && (config.passive || link.link_local.is_some());
-        let params = params(&self.config.router_id, config, Origin::options(self.config.forwarding));
+        let params = params(&self.config, config);
         let iface = self.core.ifaces.entry(id).or_insert_with(|| Iface::new(id, params));
         let link_local = link.link_local.unwrap_or(Ipv6Addr::UNSPECIFIED);
         let moved = iface.link_local != link_local;
@@ -209,9 +209,9 @@ impl Engine {
     }
 }
 
-fn params(router_id: &RouterId, config: &IfaceConfig, options: crate::lsa::Options) -> IfaceParams {
+fn params(router: &Config, config: &IfaceConfig) -> IfaceParams {
     IfaceParams {
-        router_id: *router_id,
+        router_id: router.router_id,
         name: config.name.clone(),
         area: config.area,
         point_to_point: config.network_type == NetworkType::PointToPoint,
@@ -224,6 +224,7 @@ fn params(router_id: &RouterId, config: &IfaceConfig, options: crate::lsa::Optio
         instance_id: config.instance_id,
         passive: config.passive,
         mtu_ignore: config.mtu_ignore,
-        options,
+        max_neighbors: router.max_neighbors,
+        options: Origin::options(router.forwarding),
     }
 }

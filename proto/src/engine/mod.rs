@@ -67,8 +67,9 @@ impl Engine {
             forwarding: config.forwarding,
             min_ls_interval: config.min_ls_interval.max(MIN_LS_INTERVAL_TOPOLOGY),
             min_ls_interval_topology: config.min_ls_interval_topology.max(MIN_LS_INTERVAL_TOPOLOGY),
+            max_originations: config.max_originations.max(1),
         });
-        let mut core = Core::new(config.router_id);
+        let mut core = Core::new(config.router_id, config.limits);
         core.ctx.now = now;
         Engine {
             config,
@@ -150,7 +151,7 @@ impl Engine {
                 let longest = self.config.interfaces.iter().map(|iface| iface.dead_interval).max().unwrap_or(40);
                 self.origin.hold_is_over(core, Duration::from_secs(u64::from(longest)));
             }
-            Timer::AdjacencyGrace => core.ctx.origination_due = true,
+            Timer::AdjacencyGrace | Timer::OriginationRate => core.ctx.origination_due = true,
             Timer::DuplicateHold => self.duplicate_is_gone(),
             Timer::Expiry => self.age_out(),
         }

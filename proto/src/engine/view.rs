@@ -10,7 +10,7 @@ use crate::engine::{Config, Engine, Unacknowledged};
 use crate::id::{AreaId, IfaceId, LsaKey, RouterId};
 use crate::iface::Iface;
 use crate::lsa::{LsType, Lsa, LsaBody, Options, Prefix};
-use crate::lsdb::Lsdb;
+use crate::lsdb::{Breach, Lsdb};
 use crate::neighbor::Neighbor;
 use crate::origin::Use;
 use crate::rib::Route;
@@ -259,6 +259,16 @@ impl<'a> View<'a> {
             }
         }
         found
+    }
+
+    /// The limits of the database that are reached.
+    pub fn breaches(&self) -> Vec<Breach> {
+        self.lsdb().breaches().collect()
+    }
+
+    /// How often an origination of ours had to wait for the rate limit.
+    pub fn rate_limited(&self) -> u64 {
+        self.engine.origin.rate_limited()
     }
 
     /// Whether some LSA of ours waits for its MinLSInterval, or for adjacencies that are being formed.

@@ -14,7 +14,7 @@ use crate::ctx::Ctx;
 use crate::id::{Domain, IfaceId, LsaKey, RouterId};
 use crate::iface::Iface;
 use crate::lsa::{LsType, Lsa};
-use crate::lsdb::{Change, Lsdb, Source};
+use crate::lsdb::{Change, Limits, Lsdb, Source};
 use crate::neighbor::{Neighbor, NeighborEvent};
 use crate::state::{IfaceState, NeighborState};
 use crate::time::Instant;
@@ -53,13 +53,13 @@ pub struct Core {
 }
 
 impl Core {
-    /// A router without interfaces.
-    pub fn new(router_id: RouterId) -> Self {
+    /// A router without interfaces, whose database has these limits.
+    pub fn new(router_id: RouterId, limits: Limits) -> Self {
         Core {
             router_id,
             ctx: Ctx::default(),
             ifaces: BTreeMap::new(),
-            lsdb: Lsdb::default(),
+            lsdb: Lsdb::new(limits),
             changes: Vec::new(),
             sent_back: BTreeMap::new(),
             heard_own: BTreeSet::new(),

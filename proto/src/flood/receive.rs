@@ -10,7 +10,7 @@ use crate::flood::ack::Ack;
 use crate::flood::send::send_updates;
 use crate::id::{IfaceId, LsaKey, NeighborId, RouterId};
 use crate::lsa::{Lsa, LsaHeader, Recency, compare};
-use crate::lsdb::{Source, domain_of};
+use crate::lsdb::{Breach, Source, domain_of};
 use crate::neighbor::NeighborEvent;
 use crate::packet::{LsUpd, RejectedLsa};
 use crate::state::IfaceState;
@@ -20,6 +20,8 @@ use crate::state::IfaceState;
 pub enum Verdict {
     /// Steps (1)-(3), (5)(a): dropped without acknowledgment.
     Drop(DropReason),
+    /// Beyond a limit of the database: acknowledged, so that it is not sent for ever, and dropped.
+    Refuse(Breach),
     /// Step (4): at MaxAge and unknown here: acknowledged and dropped.
     AckOnly,
     /// Step (5): newer than ours, or new.
@@ -42,7 +44,9 @@ pub fn verdict(core: &Core, from: NeighborId, (key, header): (LsaKey, &LsaHeader
     if header.age >= MAX_AGE && ours.is_none() && !core.exchanging() {
         return Verdict::AckOnly;
     }
-    let Some(entry) = ours else { return Verdict::Install };
+    let Some(entry) = ours else {
+        return core.lsdb.has_room(key.adv_router, 0).map_or_else(Verdict::Refuse, |()| Verdict::Install);
+    };
     let have = entry.header(now);
     match compare(header, &have) {
         // (5)
@@ -101,6 +105,10 @@ impl Core {
             match verdict(self, from, (key, &lsa.header)) {
                 Verdict::Drop(reason) => self.ctx.event(Event::Dropped { iface: from.iface, src, reason }),
                 Verdict::AckOnly => acks.push(lsa.header),
+                Verdict::Refuse(breach) => {
+                    self.refuse(from, (key, breach));
+                    acks.push(lsa.header);
+                }
                 Verdict::Install => self.accept(from, key, lsa),
                 Verdict::BadLsReq => {
                     self.neighbor_event(from.iface, from.router, NeighborEvent::BadLsReq);
@@ -116,6 +124,18 @@ impl Core {
         }
         self.send_direct_acks(from, acks);
         self.continue_loading(from.iface, from.router);
+    }
+
+    /// An LSA beyond a limit: counted, and told when the limit is reached.
+    fn refuse(&mut self, from: NeighborId, (key, breach): (LsaKey, Breach)) {
+        let neighbor = self.ifaces.get_mut(&from.iface).and_then(|iface| iface.neighbors.get_mut(&from.router));
+        let Some(neighbor) = neighbor else { return };
+        neighbor.request_satisfied(&key);
+        let (src, reason) = (neighbor.address, DropReason::Limit(breach.key()));
+        self.ctx.event(Event::Dropped { iface: from.iface, src, reason });
+        if self.lsdb.note_breach(breach) {
+            self.ctx.event(Event::LimitReached { breach });
+        }
     }
 
     /// Step (5): a newer instance.

@@ -2,7 +2,6 @@
 
 use std::net::Ipv6Addr;
 
-use crate::consts::MAX_NEIGHBORS;
 use crate::ctx::{Ctx, DropReason, Timer};
 use crate::id::RouterId;
 use crate::iface::Iface;
@@ -76,7 +75,7 @@ impl Iface {
         }
         let id = self.neighbor_id(router);
         let known = self.neighbors.contains_key(&router);
-        if !known && self.neighbors.len() >= MAX_NEIGHBORS {
+        if !known && self.neighbors.len() >= self.params.max_neighbors {
             return Err(DropReason::Limit("neighbors on one interface"));
         }
         let neighbor = self.neighbors.entry(router).or_insert_with(|| Neighbor::new(id, src, dd_sequence));

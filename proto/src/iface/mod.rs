@@ -51,6 +51,8 @@ pub struct IfaceParams {
     pub passive: bool,
     /// Accept a larger MTU in Database Description packets.
     pub mtu_ignore: bool,
+    /// Neighbors at most.
+    pub max_neighbors: usize,
     /// Options of our Hellos and Database Description packets.
     pub options: Options,
 }

@@ -4,11 +4,13 @@
 //! what changed (RFC 2328 §13.2), so that nobody has to compare again.
 
 mod entry;
+mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 pub use entry::{Entry, Source};
+pub use limits::{Breach, Limits};
 
 use crate::consts::MAX_AGE;
 use crate::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey, RouterId};
@@ -43,9 +45,42 @@ pub struct Lsdb {
     entries: BTreeMap<LsaKey, Entry>,
     by_expiry: BTreeSet<(Instant, LsaKey)>,
     by_router: BTreeSet<(RouterId, LsaKey)>,
+    limits: Limits,
+    census: limits::Census,
 }
 
 impl Lsdb {
+    /// An empty database with these limits.
+    pub fn new(limits: Limits) -> Self {
+        Lsdb { limits, ..Lsdb::default() }
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whether one more LSA of `router` may come in, beside `expected` others that were asked for.
+    pub fn has_room(&self, router: RouterId, expected: usize) -> Result<(), Breach> {
+        if self.entries.len().saturating_add(expected) >= self.limits.lsas {
+            return Err(Breach::Lsas);
+        }
+        if self.census.of(router) >= self.limits.lsas_per_router {
+            return Err(Breach::LsasOfRouter(router));
+        }
+        Ok(())
+    }
+
+    /// Notes a breach; says whether it is news.
+    pub fn note_breach(&mut self, breach: Breach) -> bool {
+        self.census.note(breach)
+    }
+
+    /// The limits that are reached.
+    pub fn breaches(&self) -> impl Iterator<Item = Breach> {
+        self.census.told()
+    }
+
     /// Installs an instance in place of the one before, if any.
     pub fn install(&mut self, domain: Domain, lsa: Lsa, source: Source, now: Instant) -> Change {
         let key = lsa.key(domain);
@@ -55,6 +90,7 @@ impl Lsdb {
             None => {
                 self.by_expiry.insert((expires, key));
                 self.by_router.insert((key.adv_router, key));
+                self.census.added(key.adv_router);
                 return Change::New;
             }
             Some(before) => {
@@ -74,6 +110,7 @@ impl Lsdb {
         let entry = self.entries.remove(key)?;
         self.by_expiry.remove(&(entry.expires(), *key));
         self.by_router.remove(&(key.adv_router, *key));
+        self.census.removed(key.adv_router, (&self.limits, self.entries.len()));
         Some(entry)
     }
 

@@ -169,7 +169,8 @@ impl Neighbor {
             let key = header.key(domain);
             let wanted = match link.lsdb.get(&key) {
                 // An instance at MaxAge that we do not have would be discarded anyway (RFC 2328 §13 (4)).
-                None => header.age < MAX_AGE,
+                // Nor is one that the limits of the database have no room for asked for: it would be dropped, too.
+                None => header.age < MAX_AGE && link.lsdb.has_room(key.adv_router, self.requests.len()).is_ok(),
                 Some(entry) => compare(header, &entry.header(ctx.now)) == Recency::Newer,
             };
             if wanted {

@@ -7,6 +7,7 @@
 //! Differs: nothing is originated before an adjacency is Full or the link has proved empty; MinLSInterval of Router-,
 //! Network- and Link-LSAs is 1.2 s by default; a flushed LSA's sequence number is continued. See docs/deviations.md.
 
+mod bucket;
 mod build;
 mod link_state_ids;
 mod say;
@@ -47,6 +48,8 @@ pub struct OriginParams {
     pub min_ls_interval: Duration,
     /// MinLSInterval of Router-, Network- and Link-LSAs.
     pub min_ls_interval_topology: Duration,
+    /// Originations per second in the long run.
+    pub max_originations: u32,
 }
 
 /// What we remember of an LSA of ours, also after it has been flushed.
@@ -74,6 +77,7 @@ pub struct Origin {
     refresh_due: BTreeSet<LsaKey>,
     /// Network-LSAs that wait for adjacencies being formed, and since when.
     gathering: BTreeMap<LsaKey, Instant>,
+    bucket: bucket::Bucket,
     /// The state of the companion's alternation.
     toggled_link: bool,
     toggled_router: bool,
@@ -107,6 +111,7 @@ impl Origin {
             memory: BTreeMap::new(),
             refresh_due: BTreeSet::new(),
             gathering: BTreeMap::new(),
+            bucket: bucket::Bucket::new(params.max_originations),
             toggled_link: false,
             toggled_router: false,
             companion_owed: false,
@@ -151,6 +156,11 @@ impl Origin {
     /// Whether we hold back because another router uses our Router ID.
     pub fn is_duplicate(&self) -> bool {
         self.duplicate
+    }
+
+    /// How often an origination had to wait for the rate limit.
+    pub fn rate_limited(&self) -> u64 {
+        self.bucket.refused()
     }
 
     /// Which Link State ID stands for what.

@@ -1,6 +1,7 @@
 //! Bringing the database to what is wanted: originate, refresh, flush (RFC 2328 §12.4, §13.4, §14.1).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::consts::{
     ADJACENCY_GATHER, ADJACENCY_GRACE, INITIAL_SEQUENCE, LS_REFRESH_TIME, MAX_AGE, MAX_OWN_LSA, MAX_SEQUENCE,
@@ -18,6 +19,9 @@ use crate::time::Instant;
 
 /// So many LSAs of ours are remembered in any case; beyond that only those that are in the database or have just been.
 const MEMORY_LIMIT: usize = 4096;
+
+/// How long at least originations pause when the rate limit holds them back: not every token is worth a look at all LSAs.
+const RATE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is to be done about one LSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +175,9 @@ impl Origin {
             core.ctx.timers.set(Timer::MinLsInterval(key), not_before);
             return false;
         }
+        if !self.may_originate(core) {
+            return false;
+        }
         let in_lsdb = core.lsdb.get(&key).map(|entry| entry.lsa().header.sequence);
         let last = self.memory.get(&key).map(|memory| memory.sequence).max(in_lsdb);
         let sequence = match last {
@@ -201,6 +208,17 @@ impl Origin {
         true
     }
 
+    /// Takes a token of the rate limit; without one Timer::OriginationRate brings us back.
+    fn may_originate(&mut self, core: &mut Core) -> bool {
+        match self.bucket.take(core.ctx.now) {
+            Ok(()) => true,
+            Err(again) => {
+                core.ctx.timers.set_if_idle(Timer::OriginationRate, again.max(core.ctx.now + RATE_PAUSE));
+                false
+            }
+        }
+    }
+
     /// When an LSA may be flushed: a service prefix, and everything when we leave, at once. Anything else once all have
     /// had the instance for MinLSArrival: a flush that some router drops for its sake and another takes for unknown
     /// meets the old instance on its way, and leaves it behind.
@@ -221,6 +239,10 @@ impl Origin {
         let flush_at = self.flush_at(core, &key);
         if flush_at > core.ctx.now {
             core.ctx.timers.set(Timer::MinLsInterval(key), flush_at);
+            return false;
+        }
+        let free = self.leaving || self.is_service(&key);
+        if !free && !self.may_originate(core) {
             return false;
         }
         if core.heard_own.remove(&key) && self.fights(core, key) {
@@ -287,8 +309,8 @@ impl Origin {
 mod tests {
     use super::*;
     use crate::id::{AreaId, Domain, LinkStateId, RouterId};
+    use crate::lsdb::Limits;
     use crate::origin::OriginParams;
-    use std::time::Duration;
 
     #[test]
     fn strange_lsas_under_our_name_are_flushed_and_not_remembered_for_ever() {
@@ -297,8 +319,9 @@ mod tests {
             forwarding: true,
             min_ls_interval: MIN_LS_INTERVAL_TOPOLOGY,
             min_ls_interval_topology: MIN_LS_INTERVAL_TOPOLOGY,
+            max_originations: 1_000_000,
         };
-        let (mut core, mut origin) = (Core::new(RouterId(1)), Origin::new(params));
+        let (mut core, mut origin) = (Core::new(RouterId(1), Limits::default()), Origin::new(params));
         origin.begin(&mut core);
         for round in 0..20 {
             for id in 0..1000 {

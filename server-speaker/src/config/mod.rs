@@ -12,7 +12,9 @@ use std::time::Duration;
 use ospf_proto::engine::Config;
 use ospf_proto::id::RouterId;
 use ospf_proto::lsa::Prefix;
-use ospfd_lite::config::{ConfigError, EngineKeys, InterfaceTable, Ranged, Seconds, Source, Text, engine_config};
+use ospfd_lite::config::{
+    ConfigError, EngineKeys, InterfaceTable, LimitsTable, Ranged, Seconds, Source, Text, engine_config,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -35,6 +37,8 @@ struct ServerFile {
     state_dir: Option<PathBuf>,
     min_ls_interval: Option<Seconds<1_200, 3_600_000>>,
     min_ls_interval_topology: Option<Seconds<1_200, 3_600_000>>,
+    #[serde(default)]
+    limits: LimitsTable,
     ecmp_width: Option<Ranged<1, 8191>>,
     linger: Option<Seconds<2_000, 600_000>>,
     #[serde(default)]
@@ -74,6 +78,7 @@ impl ServerConfig {
             router_id: &file.router_id,
             min_ls_interval: file.min_ls_interval,
             min_ls_interval_topology: file.min_ls_interval_topology,
+            limits: file.limits,
             interfaces: &file.interface,
             priority: 0,
             forwarding: false,
