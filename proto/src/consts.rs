@@ -51,5 +51,8 @@ pub const ADJACENCY_GRACE: Duration = Duration::from_millis(200);
 /// How long a Network-LSA waits at most for further adjacencies that are being formed: one LSA with all of them, instead of
 /// one with the first and MinLSInterval for the rest.
 pub const ADJACENCY_GATHER: Duration = Duration::from_millis(500);
+/// How long an LSA at MaxAge stays at least: longer than a copy of it may still be on its way through the area, with
+/// MinLSArrival and a retransmission or two in between.
+pub const MAX_AGE_HOLD: Duration = Duration::from_secs(5);
 /// How long acknowledgments may be held back (RFC 2328 §13.5); below our retransmit interval of 1 s.
 pub const DELAYED_ACK: Duration = Duration::from_millis(200);

@@ -394,6 +394,6 @@ fn a_goodbye_leaves_nothing_of_ours_and_a_flush_keeps_the_sequence_number() {
         .collect();
     let flush = flushed.iter().find(|lsa| lsa.header.ls_type == LsType::ROUTER).expect("flushed");
     assert_eq!((flush.header.age, flush.header.sequence), (MAX_AGE, before), "the same instance, at MaxAge");
-    net.run(secs(3));
+    net.run(secs(8));
     assert!(net.engine(1).view().lsas().iter().all(|l| l.key.adv_router != rid(1)));
 }

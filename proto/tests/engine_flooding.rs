@@ -206,7 +206,7 @@ fn a_storm_of_max_age_goes_through_the_network_and_leaves_nothing() {
     for part in (0..200).collect::<Vec<u32>>().chunks(40) {
         net.forge_lsas(0, (0, 1), part.iter().map(|id| lsa(*id).with_age(MAX_AGE)).collect());
     }
-    net.run(secs(5));
+    net.run(secs(10));
     for router in 0..3 {
         assert_eq!(stranger(&net, router), vec![], "router {router}");
         assert!(net.engine(router).view().unacknowledged().is_empty());
@@ -223,7 +223,7 @@ fn an_lsa_that_nobody_refreshes_is_flooded_at_max_age_and_gone_everywhere() {
     net.forge_lsas(0, (0, 1), vec![lsa.with_age(MAX_AGE - 100)]);
     net.run(secs(90));
     assert_eq!(stranger(&net, 2).len(), 1);
-    net.run(secs(15));
+    net.run(secs(20));
     for router in 0..3 {
         assert_eq!(stranger(&net, router), vec![]);
     }
@@ -242,7 +242,7 @@ fn max_age_lsas_stay_while_an_exchange_goes_on_and_go_when_it_is_over() {
     let lsa = raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE, &[]);
     net.forge_lsas(0, (0, 1), vec![lsa.with_age(MAX_AGE)]);
     net.run_until(secs(10), "full", |net| net.full(1, 2));
-    net.run(secs(3));
+    net.run(secs(6));
     for router in 0..3 {
         assert_eq!(stranger(&net, router), vec![]);
     }

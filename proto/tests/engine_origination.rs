@@ -120,7 +120,7 @@ fn a_newer_own_lsa_is_outrun_by_one_sequence_number_and_a_strange_one_is_flushed
     assert_eq!(sequence(&net, 1, &key), Some(before + 101));
     let strange = area_key(LsType(0xaabc), 7, 1);
     net.forge_lsas(0, (1, 0), vec![raw_lsa(&strange, 5, &[1, 2, 3, 4])]);
-    net.run(secs(3));
+    net.run(secs(8));
     assert!((0..2).all(|router| net.lsa(router, &strange).is_none()));
     net.assert_synchronised(&[0, 1]);
 }
@@ -186,7 +186,7 @@ fn a_sequence_number_goes_on_after_a_flush() {
     let key = area_key(LsType::INTRA_AREA_PREFIX, 1, 1);
     let first = sequence(&net, 1, &key).unwrap();
     net.command(0, Command::Advertise { prefixes: BTreeMap::new(), companion: Companion::None });
-    net.run(secs(4));
+    net.run(secs(8));
     assert!((0..2).all(|router| net.lsa(router, &key).is_none()));
     advertise(&mut net, 0, 5, Companion::None);
     net.run(secs(6));
@@ -214,7 +214,7 @@ fn a_link_lsa_of_a_former_interface_id_is_flushed() {
     assert!(net.lsa(1, &former).is_some());
     // It learns of it in the next exchange.
     net.command(0, Command::ClearNeighbor(None));
-    net.run(secs(5));
+    net.run(secs(10));
     assert!(net.lsa(1, &former).is_none());
 }
 

@@ -35,7 +35,7 @@ pub enum Timer {
     AdjacencyGrace,
     /// A back-off after a duplicate Router ID ends.
     DuplicateHold,
-    /// Some LSA reaches MaxAge (RFC 2328 §14).
+    /// Some LSA reaches MaxAge, or has been there long enough to be removed (RFC 2328 §14).
     Expiry,
 }
 

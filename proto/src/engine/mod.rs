@@ -190,7 +190,8 @@ impl Engine {
         }
         self.hand_out_effects();
         let routed = self.route();
-        match self.core.lsdb.next_expiry(self.core.ctx.now) {
+        let expiry = self.core.lsdb.next_expiry(self.core.ctx.now);
+        match expiry.into_iter().chain(self.core.next_removal()).min() {
             Some(at) => self.core.ctx.timers.set(Timer::Expiry, at),
             None => self.core.ctx.timers.clear(Timer::Expiry),
         }

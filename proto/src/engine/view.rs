@@ -241,8 +241,8 @@ impl<'a> View<'a> {
 
     /// How many of our flushed LSAs some neighbor has not acknowledged yet (RFC 2328 §14).
     pub fn flushes_pending(&self) -> usize {
-        let now = self.now();
-        self.lsdb().max_aged(now).filter(|key| key.adv_router == self.router_id()).count()
+        let waits = |key: &&LsaKey| self.engine.core.neighbors().any(|n| n.retransmissions.contains(*key));
+        self.lsdb().max_aged(self.now()).filter(|key| key.adv_router == self.router_id()).filter(waits).count()
     }
 
     /// The service prefixes and metrics that our LSAs in the database state now.

@@ -9,7 +9,7 @@ mod send;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::consts::MAX_AGE;
+use crate::consts::{MAX_AGE, MAX_AGE_HOLD};
 use crate::ctx::Ctx;
 use crate::id::{Domain, IfaceId, LsaKey, RouterId};
 use crate::iface::Iface;
@@ -127,8 +127,14 @@ impl Core {
     }
 
     /// Removes LSAs at MaxAge that nobody waits for any more (RFC 2328 §14); says whether one of ours went.
+    ///
+    /// Differs: they stay for [`MAX_AGE_HOLD`] at least. Where they went with the last acknowledgment, a copy of the flushed
+    /// instance that is still on its way would be taken for a new LSA, and in a ring of routers copy and flush would
+    /// chase each other for ever.
     pub fn remove_max_aged(&mut self) -> bool {
-        let aged: Vec<LsaKey> = self.lsdb.max_aged(self.ctx.now).copied().collect();
+        let now = self.ctx.now;
+        let held = |key: &&LsaKey| self.held_until(key).is_some_and(|until| until > now);
+        let aged: Vec<LsaKey> = self.lsdb.max_aged(now).filter(|key| !held(key)).copied().collect();
         if aged.is_empty() || self.exchanging() {
             return false;
         }
@@ -140,6 +146,16 @@ impl Core {
             }
         }
         ours
+    }
+
+    /// When the next LSA at MaxAge may be removed that may not yet.
+    pub fn next_removal(&self) -> Option<Instant> {
+        let now = self.ctx.now;
+        self.lsdb.max_aged(now).filter_map(|key| self.held_until(key)).filter(|until| *until > now).min()
+    }
+
+    fn held_until(&self, key: &LsaKey) -> Option<Instant> {
+        self.lsdb.get(key).map(|entry| entry.installed() + MAX_AGE_HOLD)
     }
 
     /// An LSA has reached MaxAge by itself: flood it out (RFC 2328 §14).

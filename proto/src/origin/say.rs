@@ -335,6 +335,7 @@ mod tests {
             core.remove_max_aged();
             core.ctx.now = core.ctx.now + Duration::from_secs(5);
         }
+        core.remove_max_aged();
         assert!(core.lsdb.is_empty());
         assert!(origin.memory.len() <= MEMORY_LIMIT, "{}", origin.memory.len());
     }
