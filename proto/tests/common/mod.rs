@@ -335,6 +335,11 @@ impl Net {
         self.forge(link, ends, PacketBody::LsUpd(LsUpd { lsas, rejected: Vec::new() }));
     }
 
+    /// Whether a router listens to a group on an interface.
+    pub fn joined(&self, router: usize, iface: IfaceId, group: Ipv6Addr) -> bool {
+        self.nodes[router].groups.contains(&(iface, group))
+    }
+
     /// The interface by which a router is attached to a link.
     pub fn iface(&self, router: usize, link: usize) -> IfaceId {
         self.links[link].iter().find(|p| p.router == router).expect("attached").iface
