@@ -141,7 +141,8 @@ fn has_test(text: &str, name: &str) -> bool {
         // Between the attribute and the function stand other attributes and comments only.
         marked = line == "#[test]" || (marked && (line.starts_with("#[") || line.starts_with("//")));
     }
-    let spelt = text.split("LabTest::new(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    let spelt =
+        text.split("LabTest::new(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
     if spelt.into_iter().any(|spelt| spelt == name) {
         return true;
     }
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn only_what_is_marked_or_listed_is_a_test() {
-        let text = "
+        let text = r#"
             #[test]
             // why
             fn one() {}
@@ -171,7 +172,7 @@ mod tests {
             // #[test]
             fn five() {}
             #[test] fn six() {}
-        ";
+        "#;
         let found: Vec<&str> = ["one", "two", "three", "four", "four_and_more", "five"]
             .into_iter()
             .filter(|n| has_test(text, n))
