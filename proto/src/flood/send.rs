@@ -1,5 +1,6 @@
 //! Sending LSAs: the flooding procedure (RFC 2328 §13.3), packing into Link State Updates, answering requests.
 
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
 use crate::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, INF_TRANS_DELAY};
@@ -109,7 +110,7 @@ impl Core {
         let Some(iface) = self.ifaces.get(&from.iface) else { return };
         let Some(neighbor) = iface.neighbors.get(&from.router) else { return };
         let local = iface.local();
-        let mut found = Vec::new();
+        let (mut found, mut named) = (Vec::new(), BTreeSet::new());
         for wanted in &request.requests {
             let key = domain_of(wanted.ls_type, local.area, local.iface).map(|domain| LsaKey {
                 domain,
@@ -118,7 +119,9 @@ impl Core {
                 adv_router: wanted.adv_router,
             });
             match key.filter(|key| self.lsdb.get(key).is_some()) {
-                Some(key) => found.push(vec![key]),
+                // Once, however often it is named: a small packet shall not draw megabytes from us.
+                Some(key) if named.insert(key) => found.push(vec![key]),
+                Some(_) => {}
                 None => return self.neighbor_event(from.iface, from.router, NeighborEvent::BadLsReq),
             }
         }
