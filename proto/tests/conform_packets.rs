@@ -6,9 +6,10 @@ use common::{Net, area_key, lan, pair, raw_lsa, rid, secs};
 use ospf_proto::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, INITIAL_SEQUENCE};
 use ospf_proto::engine::NetworkType;
 use ospf_proto::id::{AreaId, IfaceId};
-use ospf_proto::lsa::{LsType, Options};
+use ospf_proto::lsa::{LsType, Lsa, Options};
 use ospf_proto::packet::{Hello, LsUpd, Packet, PacketBody, PacketHeader, PacketType};
 use ospf_proto::state::NeighborState;
+use ospf_proto::wire::Reader;
 
 /// A Hello of router 1 to router 0 of `pair`.
 fn hello(options: Options) -> Hello {
@@ -155,4 +156,19 @@ fn a_packet_of_another_instance_or_area_is_discarded_even_if_it_is_a_hello() {
         assert_eq!(net.engine(0).view().neighbors().len(), 1);
         assert_eq!(net.state(0, 1), Some(NeighborState::Full));
     }
+}
+
+#[test]
+fn a_checksum_of_zero_is_a_failure_even_where_the_sums_come_out_right() {
+    // Modulo 255 a check byte of 0 is as good as one of 255: of an LSA with the checksum 0xffff the sums are right
+    // with 0 in its place, too.
+    let key = area_key(LsType(0xaabc), 1, 99);
+    let bodies = (0..=u16::MAX).map(|n| n.to_be_bytes());
+    let lsa = bodies.map(|body| raw_lsa(&key, INITIAL_SEQUENCE, &[body[0], body[1], 0, 0]));
+    let lsa = lsa.into_iter().find(|lsa| lsa.header.checksum == 0xffff).expect("one of 65,536");
+    let decode = |bytes: &[u8]| Lsa::decode(&mut Reader::new(bytes)).map(|lsa| lsa.header.checksum);
+    assert_eq!(decode(&lsa.raw), Ok(0xffff));
+    let mut zero = lsa.raw.to_vec();
+    zero[16..18].fill(0);
+    assert!(decode(&zero).is_err());
 }
