@@ -7,6 +7,7 @@ pub mod daemons;
 pub mod demo;
 pub mod dns;
 pub mod fib;
+pub mod fuzz;
 pub mod harness;
 pub mod lab;
 pub mod monitor;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use interop::{
     conformance, daemons, demo,
     dns::responder::Responder,
-    root,
+    fuzz, root,
     sandbox::{self, Side},
     sim, suite,
 };
@@ -43,6 +43,8 @@ enum Command {
     Sim(sim::Simulation),
     /// Hold the conformance table against the code; break the code of drawn rows and see whether their tests notice.
     Conformance(conformance::Options),
+    /// Run the fuzz targets of `proto/fuzz`, two at a time; cargo-fuzz is installed if it is missing.
+    Fuzz(fuzz::Options),
     /// Tell whether this user may have a sandbox here.
     #[command(hide = true)]
     SandboxCheck,
@@ -78,6 +80,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             });
         }
         Command::Test(options) => return suite::run(&options),
+        Command::Fuzz(options) => return fuzz::run(&options),
         Command::Root { suite, dir } => println!("{}", root::make(&suite, dir.as_deref())?.display()),
         Command::Sim(simulation) => {
             return Ok(if sim::run(&simulation)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
