@@ -13,11 +13,11 @@ use ospf_proto::state::{IfaceState, NeighborState};
 
 /// The Hello of router `router` on its first interface, as it would go out now.
 fn last_hello(net: &Net, router: usize) -> Hello {
-    let hellos = net.packets(router).into_iter();
-    hellos
-        .filter_map(|(_, _, body)| if let PacketBody::Hello(hello) = body { Some(hello) } else { None })
-        .next_back()
-        .expect("a Hello")
+    let mut sent = net.packets(router).into_iter().map(|(_, _, body)| body);
+    match sent.rfind(|body| body.packet_type() == PacketType::Hello) {
+        Some(PacketBody::Hello(hello)) => hello,
+        other => panic!("no Hello: {other:?}"),
+    }
 }
 
 #[test]

@@ -14,9 +14,9 @@ use ospf_proto::lsa::{
 use ospf_proto::packet::PacketBody;
 
 fn router_lsa(net: &Net, at: usize, router: u32) -> RouterLsa {
-    match net.lsa(at, &area_key(LsType::ROUTER, 0, router)).expect("a Router-LSA").body {
-        LsaBody::Router(body) => body,
-        other => panic!("{other:?}"),
+    match net.lsa(at, &area_key(LsType::ROUTER, 0, router)).map(|lsa| lsa.body) {
+        Some(LsaBody::Router(body)) => body,
+        other => panic!("no Router-LSA: {other:?}"),
     }
 }
 
@@ -40,9 +40,9 @@ fn link_lsa(net: &Net, at: usize, router: usize) -> LinkLsa {
     let view = net.engine(at).view();
     let found =
         view.lsas().into_iter().find(|l| l.key.ls_type == LsType::LINK && l.key.adv_router == rid(router as u32 + 1));
-    match &found.expect("a Link-LSA").lsa.body {
-        LsaBody::Link(body) => body.clone(),
-        other => panic!("{other:?}"),
+    match found.map(|found| &found.lsa.body) {
+        Some(LsaBody::Link(body)) => body.clone(),
+        other => panic!("no Link-LSA: {other:?}"),
     }
 }
 
