@@ -35,6 +35,8 @@ pub enum Timer {
     AdjacencyGrace,
     /// A back-off after a duplicate Router ID ends.
     DuplicateHold,
+    /// SPF was held back by its interval.
+    Spf,
     /// Some LSA reaches MaxAge, or has been there long enough to be removed (RFC 2328 §14).
     Expiry,
 }

@@ -18,6 +18,9 @@ pub struct Config {
     pub min_ls_interval: Duration,
     /// MinLSInterval of Router-, Network- and Link-LSAs; at least 1.2 s.
     pub min_ls_interval_topology: Duration,
+    /// From one run of SPF to the next at least so much passes (RFC 8405 §3 has the reasons); none by default: a small area
+    /// reacts at once. The first change after a quiet spell is always followed at once.
+    pub spf_interval: Duration,
     /// How many LSAs are taken in.
     pub limits: Limits,
     /// How many neighbors an interface has at most.
@@ -37,6 +40,7 @@ impl Config {
             forwarding: true,
             min_ls_interval: consts::MIN_LS_INTERVAL,
             min_ls_interval_topology: consts::MIN_LS_INTERVAL_TOPOLOGY,
+            spf_interval: Duration::ZERO,
             limits: Limits::default(),
             max_neighbors: consts::MAX_NEIGHBORS,
             max_originations: consts::MAX_ORIGINATIONS,

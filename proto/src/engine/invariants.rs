@@ -20,7 +20,8 @@ impl Engine {
         }
     }
 
-    /// Checks the invariants; trees and table are computed anew only for a database of at most `limit` LSAs. An error names the
+    /// Checks the invariants; trees and table are computed anew only for a database of at most `limit` LSAs, and not while SPF
+    /// is held back. An error names the
     /// one that is broken.
     pub fn check_invariants(&self, limit: usize) -> Result<(), String> {
         let now = self.core.ctx.now;
@@ -39,7 +40,7 @@ impl Engine {
         {
             return Err(format!("{timer:?} is due at {at} and it is {now}: a busy loop"));
         }
-        if self.core.lsdb.len() > limit {
+        if self.core.lsdb.len() > limit || self.holds_back() {
             return Ok(());
         }
         for (area, tree) in &self.trees {

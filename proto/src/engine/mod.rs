@@ -42,6 +42,9 @@ pub struct Engine {
     origin: Origin,
     trees: BTreeMap<AreaId, Tree>,
     rib: Rib,
+    /// What routing has yet to follow, because SPF may not run before `spf_at`.
+    held_back: routing::Dirty,
+    spf_at: Instant,
     links: BTreeMap<IfaceId, LinkState>,
     outputs: VecDeque<Output>,
     /// Counts up from the seed: DD sequence numbers that differ from life to life.
@@ -77,6 +80,8 @@ impl Engine {
             origin,
             trees: BTreeMap::new(),
             rib: Rib::default(),
+            held_back: routing::Dirty::default(),
+            spf_at: now,
             links: BTreeMap::new(),
             outputs: VecDeque::new(),
             random: seed,
@@ -153,6 +158,7 @@ impl Engine {
             }
             Timer::AdjacencyGrace | Timer::OriginationRate => core.ctx.origination_due = true,
             Timer::DuplicateHold => self.duplicate_is_gone(),
+            Timer::Spf => {} // `route` sees that it is due
             Timer::Expiry => self.age_out(),
         }
     }

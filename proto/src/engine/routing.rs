@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
-use crate::ctx::Event;
+use crate::ctx::{Event, Timer};
 use crate::engine::{Engine, Output};
 use crate::flood::Changed;
 use crate::id::{AreaId, Domain, NeighborId};
@@ -16,7 +16,7 @@ use crate::spf::{Graph, same_graph, same_next_hop};
 
 /// How much has to be computed again.
 #[derive(Debug, Default)]
-struct Dirty {
+pub(super) struct Dirty {
     trees: BTreeSet<AreaId>,
     next_hops: bool,
     prefixes: BTreeSet<Prefix>,
@@ -27,15 +27,25 @@ impl Engine {
     pub(super) fn route(&mut self) -> bool {
         let changes = std::mem::take(&mut self.core.changes);
         let neighbors_changed = std::mem::take(&mut self.core.ctx.neighbors_changed);
-        if changes.is_empty() && !neighbors_changed {
+        let due = self.holds_back() && self.spf_at <= self.core.ctx.now;
+        if changes.is_empty() && !neighbors_changed && !due {
             return false;
         }
+        let mut dirty = std::mem::take(&mut self.held_back);
         // An address heard in Hellos stands in for a missing Link-LSA.
-        let mut dirty = Dirty { next_hops: neighbors_changed, ..Dirty::default() };
+        dirty.next_hops |= neighbors_changed;
         for change in &changes {
             self.judge(change, &mut dirty);
         }
         let now = self.core.ctx.now;
+        if !dirty.trees.is_empty() {
+            if self.spf_at > now {
+                self.core.ctx.timers.set(Timer::Spf, self.spf_at);
+                self.held_back = dirty;
+                return false;
+            }
+            self.spf_at = now + self.config.spf_interval;
+        }
         for area in &dirty.trees {
             let tree = Graph::build(&self.core.lsdb, *area, now).tree(self.core.router_id);
             self.core.ctx.event(Event::Spf { area: *area, vertices: tree.len() });
@@ -50,6 +60,11 @@ impl Engine {
         };
         self.outputs.extend(changes.into_iter().map(Output::Route));
         true
+    }
+
+    /// Whether routes are behind the database because SPF may not run yet.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.held_back.trees.is_empty()
     }
 
     /// What one change of the database makes dirty.
