@@ -28,6 +28,11 @@ retransmit-interval = 0.5
 instance-id = 3
 passive = true
 mtu-ignore = true
+[limits]
+max-lsas = 1000
+max-lsas-per-router = 100
+max-neighbors = 5
+max-originations = 7
 [fib]
 protocol = 90
 metric = 30
@@ -96,7 +101,7 @@ fn farm(services: usize) -> Vec<u8> {
 fn programs(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut programs = Vec::new();
     for shape in 0..32u8 {
-        for more in [0, 1, 2, 6, 8, 42] {
+        for more in [0, 1, 2, 6, 8, 42, 64] {
             let mut program = vec![shape, more];
             for op in 0..18u8 {
                 program.extend([op, 9, shape, more, op, 3, 1, 0, 2, 5, 80, 17, 64, 1]);

@@ -42,6 +42,8 @@ fn check_engine(config: &Config) {
     assert!(config.min_ls_interval >= Duration::from_millis(1200));
     assert!(config.min_ls_interval_topology >= Duration::from_millis(1200));
     assert!(!config.interfaces.is_empty());
+    assert!(config.limits.lsas >= 100 && config.limits.lsas_per_router >= 10);
+    assert!(config.max_neighbors >= 1 && config.max_originations >= 1);
     for (nth, iface) in config.interfaces.iter().enumerate() {
         assert!((1..=15).contains(&iface.name.len()));
         assert!(iface.cost >= 1 && iface.hello_interval >= 1);

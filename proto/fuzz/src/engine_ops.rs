@@ -16,6 +16,7 @@ use ospf_proto::lsa::{
     IntraAreaPrefixLsa, LinkLsa, LsType, Lsa, LsaBody, LsaHeader, LsaPrefix, NetworkLsa, Options, Prefix,
     PrefixOptions, RouterFlags, RouterLink, RouterLinkType, RouterLsa, Tlv,
 };
+use ospf_proto::lsdb::Limits;
 use ospf_proto::packet::{DbDesc, DdFlags, Hello, LsAck, LsReq, LsRequest, LsUpd, Packet, PacketBody, PacketHeader};
 
 use super::net::{ATTACKER, Flight, Net, SHARED, SIDE, address};
@@ -413,6 +414,11 @@ fn net(bytes: &mut Bytes<'_>) -> (Net, u8) {
     let configs = (1..=count).map(|n| {
         let mut config = Config::new(RouterId(n));
         config.forwarding = n == 1 || more & 1 == 0;
+        if more & 64 != 0 {
+            config.limits = Limits { lsas: 24, lsas_per_router: 10 };
+            config.max_neighbors = 3;
+            config.max_originations = 1;
+        }
         for (bit, name) in [(0, "eth1"), (more & 2, "eth2")] {
             let mut iface = IfaceConfig::new(name);
             iface.hello_interval = 1;

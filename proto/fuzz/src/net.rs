@@ -10,6 +10,7 @@ use ospf_proto::ctx::Transmit;
 use ospf_proto::engine::{Config, Engine, Input, LinkEvent, LinkState, Output};
 use ospf_proto::id::{IfaceId, RouterId};
 use ospf_proto::lsa::Prefix;
+use ospf_proto::lsdb::Source;
 use ospf_proto::packet::{Packet, PacketBody};
 use ospf_proto::rib::{Route, RouteChange};
 use ospf_proto::time::Instant;
@@ -264,6 +265,12 @@ impl Net {
         assert!(engine.next_timeout().is_none_or(|at| at > view.now()), "a busy loop: {:?}", engine.next_timer());
         assert!(*routes == *view.routes(), "the routes handed out are not those of the table");
         let neighbors = view.neighbors();
+        let config = view.config();
+        let foreign = view.lsdb().iter().filter(|(_, entry)| entry.source() != Source::Ours).count();
+        assert!(foreign <= config.limits.lsas, "{foreign} LSAs taken in");
+        for iface in view.interfaces() {
+            assert!(iface.neighbors <= config.max_neighbors, "{iface:?}");
+        }
         for neighbor in &neighbors {
             assert!(neighbor.retransmissions <= view.lsdb().len(), "{neighbor:?}");
             assert!(neighbor.summaries <= view.lsdb().len(), "{neighbor:?}");
