@@ -4,6 +4,7 @@
 //! same everywhere and the forwarding tables are those of an independent oracle. What labs with real kernels cannot
 //! show, this can: thousands of crashes, partitions and losses, each one exactly repeatable.
 
+pub mod mutants;
 pub mod net;
 pub mod oracle;
 pub mod random;
@@ -22,6 +23,8 @@ pub enum Simulation {
     Soak(soak::Options),
     /// One large network from nothing to quiescence.
     Scale(scale::Options),
+    /// Break the engine on purpose, patch by patch: the soak has to notice.
+    Mutants(mutants::Options),
 }
 
 /// Runs a simulation; false if something was found broken.
@@ -29,5 +32,6 @@ pub fn run(simulation: &Simulation) -> Result<bool> {
     match simulation {
         Simulation::Soak(options) => soak::run(options),
         Simulation::Scale(options) => scale::run(options),
+        Simulation::Mutants(options) => mutants::run(options),
     }
 }

@@ -40,6 +40,10 @@ pub struct Weather {
     pub hello: u16,
     /// The routing table is computed anew after one in so many events (0: never).
     pub exact_every: u64,
+    /// The least time from one SPF run of a router to the next.
+    pub spf_interval: Duration,
+    /// Look for a forwarding loop after every change of a route.
+    pub loops: bool,
 }
 
 /// Counts.
@@ -174,7 +178,7 @@ pub struct Net {
 impl Net {
     /// The planned network with every router down.
     pub fn new(topology: Topology, weather: Weather, seed: u64) -> Result<Self> {
-        let mut nodes: Vec<Node> = topology.forwarding.iter().enumerate().map(|(r, f)| node(r, *f)).collect();
+        let mut nodes: Vec<Node> = topology.forwarding.iter().enumerate().map(|(r, f)| node(r, *f, &weather)).collect();
         let mut ports = Vec::new();
         let mut router_of = HashMap::new();
         for (number, link) in topology.links.iter().enumerate() {
@@ -376,9 +380,9 @@ impl Net {
             Output::Membership(membership) => self.membership(router, membership),
             Output::Route(RouteChange::Install(prefix, route)) => {
                 let node = self.nodes.get_mut(router).context("an unknown router")?;
-                let loops = node.fib.get(&prefix) != Some(&route.next_hops);
+                let moved = node.fib.get(&prefix) != Some(&route.next_hops);
                 node.fib.insert(prefix, route.next_hops);
-                if loops && self.closes_loop(router, &prefix) {
+                if moved && self.weather.loops && self.closes_loop(router, &prefix) {
                     self.stats.loops += 1;
                 }
                 Ok(())
@@ -512,9 +516,10 @@ impl Net {
     }
 }
 
-fn node(router: usize, forwarding: bool) -> Node {
+fn node(router: usize, forwarding: bool, weather: &Weather) -> Node {
     let mut config = Config::new(RouterId(router as u32 + 1));
     config.forwarding = forwarding;
+    config.spf_interval = weather.spf_interval;
     Node {
         engine: None,
         links: Vec::new(),

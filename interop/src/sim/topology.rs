@@ -167,21 +167,26 @@ impl Topology {
         self.links.push(Link { broadcast, delay, jitter, ends });
     }
 
-    /// A grid of `n` routers, about square, with point-to-point links; every tenth row is one broadcast link besides.
-    pub fn grid(random: &mut Random, n: usize) -> Self {
-        let width = (1..).take_while(|w| w * w <= n).last().unwrap_or(1);
+    /// A large network of `n` routers: a tree of point-to-point links, one link across for every tenth router, and a
+    /// broadcast link of five for every fiftieth.
+    pub fn large(random: &mut Random, n: usize) -> Self {
         let mut topology = Topology { forwarding: vec![true; n], links: Vec::new() };
-        for router in 0..n {
-            if (router + 1) % width != 0 && router + 1 < n {
-                topology.link(random, false, BTreeSet::from([router, router + 1]));
-            }
-            if router + width < n {
-                topology.link(random, false, BTreeSet::from([router, router + width]));
+        for router in 1..n {
+            // Near ones rather than the first: a tree that is as deep as it is bushy.
+            let parent = router - 1 - random.index(router.min(40));
+            topology.link(random, false, BTreeSet::from([parent, router]));
+        }
+        for _ in 0..n / 10 {
+            let ends = BTreeSet::from([random.index(n), random.index(n)]);
+            if ends.len() > 1 {
+                topology.link(random, false, ends);
             }
         }
-        let rows = (0..n).step_by(width * 10).map(|start| start..(start + width).min(n));
-        for row in rows.filter(|row| row.len() > 1).collect::<Vec<_>>() {
-            topology.link(random, true, row.collect());
+        for _ in 0..n / 50 {
+            let ends: BTreeSet<usize> = (0..5).map(|_| random.index(n)).collect();
+            if ends.len() > 1 {
+                topology.link(random, true, ends);
+            }
         }
         topology
     }
