@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::{
-    conformance, daemons, demo,
+    attack, conformance, daemons, demo,
     dns::responder::Responder,
     fuzz, root,
     sandbox::{self, Side},
@@ -45,6 +45,10 @@ enum Command {
     Conformance(conformance::Options),
     /// Run the fuzz targets of `proto/fuzz`, two at a time; cargo-fuzz is installed if it is missing.
     Fuzz(fuzz::Options),
+    /// Attack ospfd-lite, FRR and BIRD as a valid neighbor of theirs, and tell what became of each case.
+    Attack(attack::Options),
+    /// Flood the same database into ospfd-lite, BIRD and FRR and tell what an LSA costs each in memory.
+    Memory(attack::memory::Options),
     /// Tell whether this user may have a sandbox here.
     #[command(hide = true)]
     SandboxCheck,
@@ -88,6 +92,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Conformance(options) => {
             return Ok(if conformance::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Attack(options) => return in_sandbox(|| attack::run(&options)),
+        Command::Memory(options) => return in_sandbox(|| attack::memory::run(&options).map(|()| true)),
         Command::SandboxCheck => {
             return Ok(match sandbox::enter()? {
                 Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
@@ -97,4 +103,16 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::DnsResponder(responder) => responder.run()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a lab with our daemons in a sandbox.
+fn in_sandbox(lab: impl FnOnce() -> Result<bool>) -> Result<ExitCode> {
+    if !sandbox::is_inside() {
+        daemons::build()?;
+    }
+    Ok(match sandbox::enter()? {
+        Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Side::Inside if lab()? => ExitCode::SUCCESS,
+        Side::Inside => ExitCode::FAILURE,
+    })
 }
