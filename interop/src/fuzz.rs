@@ -93,12 +93,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         bail!("{build:?} failed ({status})");
     }
     println!("{:<14} {:>12} {:>7} {:>7} {:>7} {:>8}", "target", "executions", "cov", "ft", "inputs", "crashes");
-    let waiting = Mutex::new(targets.into_iter());
+    let waiting = Mutex::new(targets.iter().copied());
     let next = || waiting.lock().ok().and_then(|mut waiting| waiting.next());
     let worker = || -> Result<bool> {
         let mut clean = true;
         while let Some(target) = next() {
-            clean &= run_target(&proto, target, options.seconds)?;
+            clean &= run_target(cargo_fuzz(&proto, "run", &targets), (&proto, target), options.seconds)?;
         }
         Ok(clean)
     };
@@ -140,10 +140,10 @@ fn cargo_fuzz(proto: &Path, verb: &str, targets: &[&str]) -> Command {
     command
 }
 
-/// Runs one target and prints its line; says whether it found nothing.
-fn run_target(proto: &Path, target: &str, seconds: u32) -> Result<bool> {
+/// Runs one target and prints its line; says whether it found nothing. `command` is `cargo fuzz run` with the features
+/// that were built.
+fn run_target(mut command: Command, (proto, target): (&Path, &str), seconds: u32) -> Result<bool> {
     let scratch = scratch(proto, target)?;
-    let mut command = cargo_fuzz(proto, "run", &TARGETS);
     command.arg(target).arg(&scratch);
     let kept = ["corpus", "regressions"].map(|kind| proto.join("fuzz").join(kind).join(target));
     command.args(kept.iter().filter(|folder| folder.is_dir()));
