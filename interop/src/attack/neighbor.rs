@@ -60,6 +60,10 @@ fn key(header: &LsaHeader) -> Key {
     (header.ls_type, header.link_state_id, header.adv_router)
 }
 
+fn is_phantom(header: &LsaHeader) -> bool {
+    Ipv4Addr::from(header.adv_router.0).octets().first() == Some(&PHANTOM)
+}
+
 /// Who attacks whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Parties {
@@ -302,8 +306,7 @@ impl Inner {
                     });
                 }
                 PacketBody::LsUpd(LsUpd { lsas, rejected }) => {
-                    let phantom =
-                        |lsa: &Lsa| Ipv4Addr::from(lsa.header.adv_router.0).octets().first() == Some(&PHANTOM);
+                    let phantom = |lsa: &Lsa| is_phantom(&lsa.header);
                     let (phantoms, lsas): (Vec<Lsa>, Vec<Lsa>) = lsas.into_iter().partition(phantom);
                     let headers: Vec<_> = phantoms.iter().map(|lsa| lsa.header).collect();
                     if !headers.is_empty() {
@@ -311,6 +314,11 @@ impl Inner {
                         let body = PacketBody::LsUpd(LsUpd { lsas, rejected });
                         replaced = Some(Packet { header, body }.encode(src, dst));
                     }
+                }
+                PacketBody::DbDesc(mut db_desc) => {
+                    // Described, they would be requested and never come.
+                    db_desc.headers.retain(|header| !is_phantom(header));
+                    replaced = Some(Packet { header, body: PacketBody::DbDesc(db_desc) }.encode(src, dst));
                 }
                 _ => {}
             }
