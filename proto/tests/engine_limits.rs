@@ -1,5 +1,7 @@
 //! Limits: who says too much is not heard any further; everything else goes on.
 
+#![allow(clippy::indexing_slicing)]
+
 mod common;
 
 use std::collections::BTreeMap;

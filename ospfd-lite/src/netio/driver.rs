@@ -418,7 +418,8 @@ fn event_iface(event: &Event) -> Option<IfaceId> {
         | Event::Flushed { .. }
         | Event::TooLarge { .. }
         | Event::Spf { .. }
-        | Event::Warning { .. } | Event::LimitReached { .. } => None,
+        | Event::Warning { .. }
+        | Event::LimitReached { .. } => None,
     }
 }
 
