@@ -17,9 +17,9 @@ use common::{
 use interop::{
     fib::Fib,
     harness::{self, LabTest, Needs},
-    lab::Lab,
+    lab::{Lab, PeerId},
     lab_tests,
-    peer::{Peer, State, Version},
+    peer::{LsaRow, Peer, State, Version},
     root::trixie,
     stamp::UpdateStamps,
     topology::net,
@@ -64,6 +64,8 @@ impl Random {
     }
 }
 
+const NETWORK_LSA: u16 = 0x2002;
+
 /// How long after a change the kernel must be right.
 const JUDGED_AFTER: Duration = Duration::from_secs(3);
 
@@ -76,6 +78,8 @@ fn wrong_after_changes(lab: &mut Lab, setup: Setup<'_>, changes: usize) -> Resul
         farm.set_cost(server, 10)?;
     }
     let (mut random, mut wrong) = (Random(0x5eed), vec![]);
+    let networks = network_lsas(lab, farm.router)?;
+    ensure!(!networks.is_empty(), "the link router is the DR");
     for change in 0..changes {
         let server = random.below(3);
         let cost = costs.get_mut(server).context("three servers")?;
@@ -100,7 +104,16 @@ fn wrong_after_changes(lab: &mut Lab, setup: Setup<'_>, changes: usize) -> Resul
         })?;
     }
     println!("{changes} changes, {} wrong", wrong.len());
+    // A load is no topology: originating one would run every router's SPF, and MinLSInterval then holds the next back.
+    let after = network_lsas(lab, farm.router)?;
+    ensure!(networks == after, "the DR originated its Network-LSA at a cost change: {networks:?} became {after:?}");
     Ok(wrong)
+}
+
+/// The Network-LSAs in the link router's database.
+fn network_lsas(lab: &mut Lab, router: PeerId) -> Result<BTreeSet<LsaRow>> {
+    let rows = lab.peer(router)?.database()?.0;
+    Ok(rows.into_iter().filter(|row| row.ls_type == NETWORK_LSA).collect())
 }
 
 fn follow(lab: &mut Lab, router: &Version, changes: usize) -> Result<()> {

@@ -108,12 +108,11 @@ impl Origin {
 
     /// The Link-LSA of an interface (RFC 5340 §4.4.3.8). A server's carries no prefixes: a DR would copy them.
     fn link_lsa(&self, core: &Core, iface: &Iface, wanted: &mut Wanted) {
-        let mut options = Origin::options(self.params.forwarding);
-        options.set(Options::MC, self.toggled_link);
         let prefixes = if self.params.forwarding { iface.prefixes.as_slice() } else { &[] };
         let body = LinkLsa {
-            priority: iface.params.priority,
-            options,
+            // Nobody makes anything of it (elections go by the Hello's): it may alternate, see `Companion::Link`.
+            priority: iface.params.priority ^ u8::from(self.toggled_link),
+            options: Origin::options(self.params.forwarding),
             link_local: iface.link_local,
             prefixes: prefixes.iter().map(|prefix| lsa_prefix(*prefix, own_options(prefix), 0)).collect(),
         };
@@ -134,8 +133,7 @@ impl Origin {
             if !current || entry.is_max_age(core.ctx.now) {
                 continue;
             }
-            // The MC-bit says nothing (RFC 5340 §A.2) and alternates with a server's load: see `Companion::Link`.
-            options |= link.options - Options::MC;
+            options |= link.options;
             let unusable = PrefixOptions::NU | PrefixOptions::LA;
             for shared in link.prefixes.iter().filter(|p| !p.options.intersects(unusable) && is_routable(&p.prefix)) {
                 *prefixes.entry(shared.prefix).or_default() |= shared.options;

@@ -31,7 +31,8 @@ pub enum Companion {
     /// None: the prefix LSA alone.
     #[default]
     None,
-    /// Our Link-LSA with an informational option bit toggled: triggers SPF at FRR routers on the link.
+    /// Our Link-LSA with its (informational) priority alternating by 1: triggers SPF at FRR routers on the link. Not with
+    /// an option bit: the DR merges those into its Network-LSA (RFC 5340 §4.4.3.3), whose next change then has to wait.
     Link,
     /// Our Router-LSA with its (unused) link metric alternating by 1: triggers SPF at every router of the area.
     Router,
