@@ -8,7 +8,7 @@ use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, s
 use ospf_proto::consts::{INITIAL_SEQUENCE, MAX_SEQUENCE};
 use ospf_proto::ctx::Event;
 use ospf_proto::engine::{Command, Companion, NetworkType};
-use ospf_proto::lsa::LsType;
+use ospf_proto::lsa::{LsType, Lsa, LsaBody, LsaHeader, Options, RouterFlags, RouterLsa};
 use ospf_proto::packet::PacketBody;
 use ospf_proto::state::{IfaceState, NeighborState};
 
@@ -123,6 +123,73 @@ fn a_newer_own_lsa_is_outrun_by_one_sequence_number_and_a_strange_one_is_flushed
     net.run(secs(8));
     assert!((0..2).all(|router| net.lsa(router, &strange).is_none()));
     net.assert_synchronised(&[0, 1]);
+}
+
+/// The Router-LSA of 10.0.0.2 without links, as a forger would have it.
+fn forged_router_lsa(sequence: i32) -> Lsa {
+    let header = LsaHeader { ls_type: LsType::ROUTER, adv_router: rid(2), sequence, ..LsaHeader::default() };
+    let body = RouterLsa { flags: RouterFlags::empty(), options: Options::V6 | Options::R | Options::E, links: vec![] };
+    Lsa::build(header, LsaBody::Router(body))
+}
+
+#[test]
+fn forged_instances_of_our_lsas_do_not_touch_our_routes_and_are_not_spread() {
+    // 0 and 2 on both sides of 1, whose Router-LSA 0 forges.
+    let mut net = Net::new(5);
+    for _ in 0..3 {
+        net.router(|_| {});
+    }
+    net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
+    net.link(&[1, 2], NetworkType::PointToPoint, |_, _| {});
+    net.start_all();
+    net.run(secs(15));
+    let key = area_key(LsType::ROUTER, 0, 2);
+    let (routes, body) = (net.nodes[1].routes.clone(), net.lsa(1, &key).unwrap().body);
+    assert!(!routes.is_empty());
+    let mut foreign = sequence(&net, 1, &key).unwrap();
+    net.forget();
+    for _ in 0..50 {
+        foreign = foreign.max(sequence(&net, 1, &key).unwrap()) + 10;
+        net.forge_lsas(0, (0, 1), vec![forged_router_lsa(foreign)]);
+        net.run(ms(100));
+        assert_eq!(net.nodes[1].routes, routes);
+        assert_eq!(net.lsa(2, &key).map(|lsa| lsa.body), Some(body.clone()));
+    }
+    let said = net.nodes[1].events.iter().filter(|(_, e)| matches!(e, Event::Originated { .. })).count();
+    assert!((4..=5).contains(&said), "{said} answers in 5 s, and MinLSInterval is 1.2 s");
+    net.run(secs(75));
+    assert!(sequence(&net, 2, &key) > Some(foreign), "outrun after the rest");
+    assert_eq!(net.nodes[1].routes, routes);
+    net.assert_synchronised(&[0, 1, 2]);
+    assert_exact(&net);
+}
+
+#[test]
+fn a_prefix_that_is_withdrawn_while_somebody_forges_it_is_flushed_above_the_forged_instance() {
+    let mut net = Net::new(5);
+    let router = net.router(|_| {});
+    let server = net.server();
+    net.broadcast(&[router, server]);
+    net.start_all();
+    advertise(&mut net, server, 10, Companion::None);
+    net.run(secs(20));
+    let view = net.engine(server).view();
+    let own = view.lsas().into_iter().find(|lsa| lsa.ours && lsa.key.ls_type == LsType::INTRA_AREA_PREFIX).unwrap();
+    let (key, own) = (own.key, own.lsa.clone());
+    let before = own.header.sequence;
+    // Forged just after a change: the answer waits for MinLSInterval.
+    advertise(&mut net, server, 20, Companion::None);
+    net.run(ms(1100));
+    let header = LsaHeader { sequence: before + 50, age: 0, ..own.header };
+    let forged = Lsa::from_body_bytes(header, own.body_bytes()).unwrap();
+    net.forge_lsas(0, (router, server), vec![forged.clone()]);
+    net.forge_lsas(0, (server, router), vec![forged]);
+    net.run(ms(1100));
+    net.command(server, Command::Advertise { prefixes: BTreeMap::new(), companion: Companion::None });
+    net.run(ms(100));
+    let held = net.lsa(router, &key).expect("MaxAge LSAs stay for a while");
+    assert!(held.is_max_age() && held.header.sequence > before + 50, "{held:?}");
+    assert!(!net.nodes[router].routes.contains_key(&prefix(ANYCAST)));
 }
 
 #[test]

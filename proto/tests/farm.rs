@@ -279,6 +279,32 @@ fn two_servers_with_one_router_id_shout_and_the_newcomer_holds_back() {
 }
 
 #[test]
+fn a_burst_of_forged_packets_under_its_own_router_id_does_not_silence_a_newcomer() {
+    let mut net = Net::new(9);
+    let router = net.router(|_| {});
+    let server = net.server();
+    net.broadcast(&[router, server]);
+    net.start_all();
+    advertise(&mut net, server, 10, Companion::None);
+    net.run_until(secs(20), "Full", |net| net.state(server, router) == Some(NeighborState::Full));
+    let (forger, group) = ("fe80::bad".parse().unwrap(), ospf_proto::consts::ALL_SPF_ROUTERS);
+    let own = net.nodes[server].sent.iter().map(|(_, t)| Packet::decode(t.src, t.dst, &t.bytes).unwrap());
+    let forged: Vec<_> = own.map(|packet| packet.encode(forger, group)).collect();
+    let iface = net.iface(server, 0);
+    net.forget();
+    for _ in 0..20 {
+        for bytes in &forged {
+            net.inject(server, iface, (forger, group), bytes);
+        }
+        net.run(ms(30));
+    }
+    assert_eq!(net.drops(server), vec!["own_router_id"; 20 * forged.len()]);
+    assert!(!net.engine(server).view().duplicate_router_id());
+    net.run_until(secs(10), "shared", |net| net.gateways(router, &prefix(ANYCAST)).len() == 1);
+    assert!(net.full(server, router));
+}
+
+#[test]
 fn the_same_inputs_give_the_same_bytes() {
     let run = || {
         let (net, ..) = farm(3);

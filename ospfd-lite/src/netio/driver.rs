@@ -417,6 +417,7 @@ fn event_iface(event: &Event) -> Option<IfaceId> {
         Event::Originated { .. }
         | Event::Flushed { .. }
         | Event::TooLarge { .. }
+        | Event::Contested { .. }
         | Event::Spf { .. }
         | Event::Warning { .. }
         | Event::LimitReached { .. } => None,

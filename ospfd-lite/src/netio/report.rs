@@ -166,12 +166,15 @@ impl Reporter {
                     breach.key()
                 );
             }
-            Event::DuplicateRouterId { src, .. } => {
-                let source = src.map_or_else(|| "in the area".to_owned(), |src| format!("at {src}"));
-                error!(
-                    "{name}: another router {source} uses our router-id; our LSAs are held back. Give each router its own"
-                );
+            Event::DuplicateRouterId { src, silent, .. } => {
+                let what = if *silent { "we are silent until it is gone" } else { "we were first and go on" };
+                error!("{name}: another router at {src} uses our router-id; {what}. Give each router its own");
             }
+            Event::Contested { key, rest } => error!(
+                "somebody keeps originating our {key}: another router of the area has our router-id, or forges our LSAs; \
+                 not answered for {} s",
+                rest.as_secs()
+            ),
             Event::Spf { area, vertices } => {
                 self.counters.spf_runs += 1;
                 debug!("SPF of area {area}: {vertices} vertices");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use crate::id::{AreaId, IfaceId, LsaKey, RouterId};
 use crate::lsdb::Breach;
@@ -84,10 +85,17 @@ pub enum Event {
     DuplicateRouterId {
         /// Where it was seen.
         iface: IfaceId,
-        /// The address it sends from, where known.
-        src: Option<Ipv6Addr>,
+        /// The address it sends from.
+        src: Ipv6Addr,
         /// Whether we are silent because of it.
         silent: bool,
+    },
+    /// Somebody keeps originating an LSA of ours, another router with our Router ID or a forger: enough answers for now.
+    Contested {
+        /// The LSA.
+        key: LsaKey,
+        /// How long until it is answered again.
+        rest: Duration,
     },
     /// SPF ran.
     Spf {

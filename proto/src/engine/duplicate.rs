@@ -1,8 +1,9 @@
 //! Another router with our Router ID: shout, and back off if we came last.
 //!
 //! RFC 2328 has nothing to say here, and both routers would outrun each other's LSAs for ever. Who has been speaking
-//! for longer than a dead interval goes on (and outruns the other's LSAs, in bounds: `origin`); a newcomer falls silent
-//! (no Hello, no adjacency, no LSA) until the other has not been heard for a while, longer each time.
+//! for longer than a dead interval goes on (and outruns the other's LSAs, in bounds: `origin/fight.rs`); a newcomer falls
+//! silent (no Hello, no adjacency, no LSA) until the other has not been heard for a while, longer each time. It must have
+//! been heard for a HelloInterval: a burst of forged packets silences nobody.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -22,12 +23,27 @@ pub(super) struct Duplicates {
     spells: u32,
     /// When we last shouted.
     shouted: Option<Instant>,
+    /// The other: its address, and when it was heard first and last.
+    other: Option<(Ipv6Addr, Instant, Instant)>,
 }
 
 /// At most one shout in this time.
 const SHOUT_INTERVAL: Duration = Duration::from_secs(10);
 /// The back-off doubles so often at most.
 const MAX_DOUBLINGS: u32 = 5;
+
+/// Heard for so much of a HelloInterval, it is there to stay: two Hellos, whatever the jitter.
+const LASTING: f64 = 0.8;
+
+impl Duplicates {
+    /// Another router was heard; says since when. Who was silent for a dead interval begins anew.
+    fn heard(&mut self, src: Ipv6Addr, now: Instant, dead_interval: Duration) -> Instant {
+        let known = self.other.filter(|(address, _, last)| *address == src && now.since(*last) <= dead_interval);
+        let first = known.map_or(now, |(_, first, _)| first);
+        self.other = Some((src, first, now));
+        first
+    }
+}
 
 impl Engine {
     /// A packet with our Router ID: our own multicast come back, or another router.
@@ -40,10 +56,13 @@ impl Engine {
         let now = self.core.ctx.now;
         let dead_interval = self.core.ifaces.get(&iface).map_or(Duration::from_secs(40), Iface::dead_interval);
         let incumbent = self.origin.ready_since().is_some_and(|since| now.since(since) > dead_interval);
-        let silent = self.duplicates.muted || !incumbent;
+        let hello_interval = self.core.ifaces.get(&iface).map_or(Duration::from_secs(10), Iface::hello_interval);
+        let since = self.duplicates.heard(src, now, dead_interval);
+        let lasting = now.since(since) >= hello_interval.mul_f64(LASTING);
+        let silent = self.duplicates.muted || (!incumbent && lasting);
         if self.duplicates.shouted.is_none_or(|at| now.since(at) >= SHOUT_INTERVAL) {
             self.duplicates.shouted = Some(now);
-            self.core.ctx.event(Event::DuplicateRouterId { iface, src: Some(src), silent });
+            self.core.ctx.event(Event::DuplicateRouterId { iface, src, silent });
         }
         if !silent {
             // It shall hear of us before it has said much.
@@ -66,7 +85,6 @@ impl Engine {
 
     /// The back-off is over (Timer::DuplicateHold).
     pub(super) fn duplicate_is_gone(&mut self) {
-        self.origin.duplicate_is_gone(&mut self.core);
         if std::mem::take(&mut self.duplicates.muted) {
             let mut longest = Duration::ZERO;
             for iface in self.core.ifaces.values_mut() {

@@ -282,9 +282,9 @@ impl<'a> View<'a> {
         self.engine.origin.is_ready()
     }
 
-    /// Whether we hold back because another router uses our Router ID.
+    /// Whether we hold something back because another router uses our Router ID, or somebody forges our LSAs.
     pub fn duplicate_router_id(&self) -> bool {
-        self.engine.duplicates.muted || self.engine.origin.is_duplicate()
+        self.engine.duplicates.muted || self.engine.origin.is_contested(self.now())
     }
 
     /// When and why the engine wakes next.

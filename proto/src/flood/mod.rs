@@ -7,7 +7,7 @@ mod ack;
 mod receive;
 mod send;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::consts::{MAX_AGE, MAX_AGE_HOLD};
 use crate::ctx::Ctx;
@@ -48,8 +48,8 @@ pub struct Core {
     pub changes: Vec<Changed>,
     /// When an older instance was last answered with ours (RFC 2328 §13 (8): at most once per MinLSArrival).
     pub(in crate::flood) sent_back: BTreeMap<LsaKey, Instant>,
-    /// LSAs of ours that came back newer than ours (RFC 2328 §13.4), for `origin` to answer.
-    pub heard_own: BTreeSet<LsaKey>,
+    /// LSAs of ours that came back newer than ours (RFC 2328 §13.4), and their sequence number: for `origin` to answer.
+    pub heard_own: BTreeMap<LsaKey, i32>,
 }
 
 impl Core {
@@ -62,7 +62,7 @@ impl Core {
             lsdb: Lsdb::new(limits),
             changes: Vec::new(),
             sent_back: BTreeMap::new(),
-            heard_own: BTreeSet::new(),
+            heard_own: BTreeMap::new(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Receiving a Link State Update: the steps of RFC 2328 §13 (with RFC 5340 §4.5.1).
 //!
 //! Differs: an LSA that was requested and comes malformed in a packet whose checksum is right is not requested again:
-//! the neighbor's database holds it so, and one bad LSA must not keep an adjacency in Loading for ever.
+//! the neighbor's database holds it so, and one bad LSA must not keep an adjacency in Loading for ever. A newer instance
+//! of an LSA that we originated is outrun (§13.4) without being installed, flooded or acknowledged before: whoever
+//! forges it cannot take our own routes away, nor use us to spread it.
 
 use crate::consts::{MAX_AGE, MAX_SEQUENCE, MIN_LS_ARRIVAL};
 use crate::ctx::{DropReason, Event};
@@ -141,6 +143,19 @@ impl Core {
     /// Step (5): a newer instance.
     fn accept(&mut self, from: NeighborId, key: LsaKey, lsa: Lsa) {
         let header = lsa.header;
+        // (f)
+        if key.adv_router == self.router_id {
+            let heard = self.heard_own.entry(key).or_insert(header.sequence);
+            *heard = header.sequence.max(*heard);
+            self.ctx.origination_due = true;
+            if self.stands(&key, &header) {
+                let neighbor = self.ifaces.get_mut(&from.iface).and_then(|i| i.neighbors.get_mut(&from.router));
+                if let Some(neighbor) = neighbor {
+                    neighbor.request_satisfied(&key);
+                }
+                return;
+            }
+        }
         let neighbor = self.ifaces.get(&from.iface).and_then(|iface| iface.neighbors.get(&from.router));
         let requested = neighbor.is_some_and(|n| n.requests.contains_key(&key));
         let source = if requested { Source::Requested } else { Source::Flooded };
@@ -152,11 +167,13 @@ impl Core {
         if !flooded_back {
             self.acknowledge(from, Ack::NotFloodedBack, header, key);
         }
-        // (f)
-        if key.adv_router == self.router_id {
-            self.heard_own.insert(key);
-            self.ctx.origination_due = true;
-        }
+    }
+
+    /// Whether our own instance stays in the database until it has outrun a foreign one. It cannot outrun the last
+    /// sequence number; and what is left from a former life, or flushed, is not defended.
+    fn stands(&self, key: &LsaKey, foreign: &LsaHeader) -> bool {
+        let own = self.lsdb.get(key).filter(|entry| entry.source() == Source::Ours && !entry.is_max_age(self.ctx.now));
+        own.is_some() && foreign.sequence != MAX_SEQUENCE
     }
 
     /// Step (7): the same instance: an implied acknowledgment, or a retransmission. Returns what to acknowledge directly.

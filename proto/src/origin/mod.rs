@@ -9,6 +9,7 @@
 
 mod bucket;
 mod build;
+mod fight;
 mod link_state_ids;
 mod say;
 
@@ -18,9 +19,9 @@ use std::time::Duration;
 pub use build::Wanted;
 pub use link_state_ids::{LinkStateIds, Use};
 
-use crate::ctx::{Event, Timer};
+use crate::ctx::Timer;
 use crate::flood::Core;
-use crate::id::{AreaId, IfaceId, LsaKey};
+use crate::id::{AreaId, LsaKey};
 use crate::lsa::{Prefix, Tlv};
 use crate::state::NeighborState;
 use crate::time::Instant;
@@ -60,9 +61,6 @@ struct Memory {
     sequence: i32,
     /// The earliest time of the next origination.
     not_before: Instant,
-    /// How often it was outrun since the last quiet spell, and the last time.
-    outrun: u32,
-    outrun_at: Instant,
 }
 
 /// The originator.
@@ -88,17 +86,8 @@ pub struct Origin {
     ready_since: Option<Instant>,
     /// Everything is to be flushed and nothing more to be said.
     leaving: bool,
-    /// Another router uses our Router ID.
-    duplicate: bool,
-    duplicate_holds: u32,
+    fights: fight::Fights,
 }
-
-/// So many answers to foreign instances of one LSA of ours within [`FIGHT_WINDOW`] mean that somebody uses our Router ID.
-const FIGHT_LIMIT: u32 = 5;
-/// See [`FIGHT_LIMIT`].
-const FIGHT_WINDOW: Duration = Duration::from_secs(60);
-/// The longest back-off after a duplicate Router ID.
-const DUPLICATE_HOLD_MAX: Duration = Duration::from_secs(600);
 
 impl Origin {
     /// Nothing said yet.
@@ -118,8 +107,7 @@ impl Origin {
             companion_owed: false,
             ready_since: None,
             leaving: false,
-            duplicate: false,
-            duplicate_holds: 0,
+            fights: fight::Fights::default(),
         }
     }
 
@@ -154,9 +142,9 @@ impl Origin {
         self.ready_since = None;
     }
 
-    /// Whether we hold back because another router uses our Router ID.
-    pub fn is_duplicate(&self) -> bool {
-        self.duplicate
+    /// Whether somebody has originated an LSA of ours so often that it rests for a while.
+    pub fn is_contested(&self, now: Instant) -> bool {
+        self.fights.resting(now)
     }
 
     /// How often an origination had to wait for the rate limit.
@@ -193,22 +181,6 @@ impl Origin {
     fn begin(&mut self, core: &mut Core) {
         self.ready_since = Some(core.ctx.now);
         core.ctx.timers.clear(Timer::OriginationHold);
-        core.ctx.origination_due = true;
-    }
-
-    /// Somebody keeps answering our LSAs with newer ones: originate nothing for a while, longer each time.
-    fn hold_back(&mut self, core: &mut Core) {
-        let doubled = FIGHT_WINDOW.saturating_mul(1 << self.duplicate_holds.min(6)).min(DUPLICATE_HOLD_MAX);
-        self.duplicate = true;
-        self.duplicate_holds += 1;
-        core.ctx.event(Event::DuplicateRouterId { iface: IfaceId(0), src: None, silent: true });
-        let until = core.ctx.now + doubled;
-        core.ctx.timers.set(Timer::DuplicateHold, until);
-    }
-
-    /// The back-off after a duplicate is over (Timer::DuplicateHold).
-    pub fn duplicate_is_gone(&mut self, core: &mut Core) {
-        self.duplicate = false;
         core.ctx.origination_due = true;
     }
 

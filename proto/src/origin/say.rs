@@ -13,7 +13,7 @@ use crate::id::{IfaceId, LsaKey};
 use crate::lsa::{LsType, Lsa, LsaBody, LsaHeader};
 use crate::lsdb::Source;
 use crate::neighbor::Neighbor;
-use crate::origin::{FIGHT_LIMIT, FIGHT_WINDOW, Memory, Origin, Wanted};
+use crate::origin::{Memory, Origin, Wanted};
 use crate::state::NeighborState;
 use crate::time::Instant;
 
@@ -135,7 +135,7 @@ impl Origin {
     fn due(&self, core: &Core, key: &LsaKey, body: Option<&LsaBody>) -> Due {
         let entry = core.lsdb.get(key);
         let present = entry.filter(|entry| !entry.is_max_age(core.ctx.now));
-        let heard = core.heard_own.contains(key);
+        let heard = core.heard_own.contains_key(key);
         match (body, present) {
             (None, None) => Due::No,
             (None, Some(_)) if heard => Due::Flush("not ours any more: left from a former life"),
@@ -164,13 +164,21 @@ impl Origin {
         self.memory.get(key).map_or(Instant::EPOCH, |memory| memory.not_before)
     }
 
+    /// A foreign instance is answered: tells when that was one too many.
+    fn answered(&mut self, core: &mut Core, key: LsaKey) {
+        if core.heard_own.remove(&key).is_some()
+            && let Some(rest) = self.fights.answer(key, core.ctx.now)
+        {
+            core.ctx.event(Event::Contested { key, rest });
+        }
+    }
+
     /// Originates an LSA under the next sequence number (RFC 2328 §12.4).
     fn originate(&mut self, core: &mut Core, key: LsaKey, (body, cause): (&LsaBody, &'static str)) -> bool {
         let now = core.ctx.now;
-        let not_before = self.not_before(&key);
-        if self.duplicate {
-            return false; // Timer::DuplicateHold brings us back
-        }
+        let heard = core.heard_own.get(&key).copied();
+        let rests_until = heard.map_or(Instant::EPOCH, |_| self.fights.until(&key));
+        let not_before = self.not_before(&key).max(rests_until);
         if not_before > now {
             core.ctx.timers.set(Timer::MinLsInterval(key), not_before);
             return false;
@@ -179,16 +187,13 @@ impl Origin {
             return false;
         }
         let in_lsdb = core.lsdb.get(&key).map(|entry| entry.lsa().header.sequence);
-        let last = self.memory.get(&key).map(|memory| memory.sequence).max(in_lsdb);
+        let last = self.memory.get(&key).map(|memory| memory.sequence).max(in_lsdb).max(heard);
         let sequence = match last {
             None => INITIAL_SEQUENCE,
             Some(MAX_SEQUENCE) => return self.wrap(core, key),
             Some(last) => last + 1,
         };
-        if core.heard_own.remove(&key) && self.fights(core, key) {
-            core.heard_own.insert(key); // still to be answered
-            return false;
-        }
+        self.answered(core, key);
         let LsaKey { ls_type, link_state_id, adv_router, .. } = key;
         let header = LsaHeader { ls_type, link_state_id, adv_router, sequence, ..LsaHeader::default() };
         let lsa = Lsa::build(header, body.clone());
@@ -221,9 +226,12 @@ impl Origin {
 
     /// When an LSA may be flushed: a service prefix, and everything when we leave, at once. Anything else once all have
     /// had the instance for MinLSArrival: a flush that some router drops for its sake and another takes for unknown
-    /// meets the old instance on its way, and leaves it behind.
+    /// meets the old instance on its way, and leaves it behind. A foreign one that comes again and again rests.
     fn flush_at(&self, core: &Core, key: &LsaKey) -> Instant {
         match core.lsdb.get(key) {
+            Some(entry) if entry.source() != Source::Ours && !self.leaving && self.fights.until(key) > core.ctx.now => {
+                self.fights.until(key)
+            }
             Some(entry) if entry.source() != Source::Requested && !self.leaving && !self.is_service(key) => {
                 entry.installed() + MIN_LS_INTERVAL_TOPOLOGY
             }
@@ -233,9 +241,7 @@ impl Origin {
 
     /// Flushes an LSA (RFC 2328 §14.1); a service prefix without delay.
     fn flush(&mut self, core: &mut Core, key: LsaKey, cause: &'static str) -> bool {
-        if core.heard_own.contains(&key) && self.duplicate {
-            return false; // it may be the other's: Timer::DuplicateHold brings us back
-        }
+        let heard = core.heard_own.get(&key).copied();
         let flush_at = self.flush_at(core, &key);
         if flush_at > core.ctx.now {
             core.ctx.timers.set(Timer::MinLsInterval(key), flush_at);
@@ -245,13 +251,17 @@ impl Origin {
         if !free && !self.may_originate(core) {
             return false;
         }
-        if core.heard_own.remove(&key) && self.fights(core, key) {
-            core.heard_own.insert(key); // still to be answered
-            return false;
-        }
+        self.answered(core, key);
         let Some(entry) = core.lsdb.get(&key) else { return false };
-        let sequence = entry.lsa().header.sequence;
-        let lsa = entry.lsa().with_age(MAX_AGE);
+        // A foreign instance that we have not taken has to be outrun by the flush.
+        let lsa = match heard.filter(|heard| *heard > entry.lsa().header.sequence) {
+            Some(heard) => {
+                let header = LsaHeader { sequence: heard.saturating_add(1), ..entry.lsa().header };
+                Lsa::build(header, entry.lsa().body.clone()).with_age(MAX_AGE)
+            }
+            None => entry.lsa().with_age(MAX_AGE),
+        };
+        let sequence = lsa.header.sequence;
         core.install(key.domain, lsa, Source::Ours);
         let before = self.not_before(&key);
         let again = before.max(core.ctx.now + MIN_LS_INTERVAL_TOPOLOGY);
@@ -281,27 +291,9 @@ impl Origin {
             let now = core.ctx.now;
             self.memory.retain(|key, memory| memory.not_before > now || core.lsdb.get(key).is_some());
         }
-        let memory =
-            self.memory.entry(key).or_insert(Memory { sequence, not_before, outrun: 0, outrun_at: Instant::EPOCH });
+        let memory = self.memory.entry(key).or_insert(Memory { sequence, not_before });
         memory.sequence = memory.sequence.max(sequence);
         memory.not_before = not_before;
-    }
-
-    /// Counts an answer to a foreign instance of an LSA of ours; too many mean a duplicate Router ID.
-    fn fights(&mut self, core: &mut Core, key: LsaKey) -> bool {
-        let now = core.ctx.now;
-        let Some(memory) = self.memory.get_mut(&key) else { return false };
-        if now.since(memory.outrun_at) > FIGHT_WINDOW {
-            memory.outrun = 0;
-        }
-        memory.outrun += 1;
-        memory.outrun_at = now;
-        if memory.outrun <= FIGHT_LIMIT {
-            return false;
-        }
-        memory.outrun = 0;
-        self.hold_back(core);
-        true
     }
 }
 
