@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
+use crate::consts::MAX_SEQUENCE;
 use crate::ctx::{Event, Timer};
 use crate::engine::{Engine, Output};
 use crate::flood::Changed;
 use crate::id::{AreaId, Domain, NeighborId};
-use crate::lsa::{LsType, Prefix};
+use crate::lsa::{LsType, Lsa, Prefix};
 use crate::rib::Basis;
 use crate::spf::{Graph, same_graph, same_next_hop};
 
@@ -72,8 +73,10 @@ impl Engine {
         let Changed { key, old, new } = change;
         let (old, new) = (old.as_ref(), new.as_ref());
         dirty.prefixes.extend(self.rib.lsa_changed(key, old.map(|lsa| &lsa.body), new.map(|lsa| &lsa.body)));
-        // One at MaxAge does not count.
-        let pair = (old.filter(|lsa| !lsa.is_max_age()), new.filter(|lsa| !lsa.is_max_age()));
+        // One at MaxAge does not count, unless it may be one of ours being wrapped (`Entry::counts`).
+        let wraps = |lsa: &Lsa| key.adv_router == self.core.router_id && lsa.header.sequence == MAX_SEQUENCE;
+        let counts = |lsa: &&Lsa| !lsa.is_max_age() || wraps(lsa);
+        let pair = (old.filter(counts), new.filter(counts));
         match (key.ls_type, key.domain) {
             (LsType::ROUTER | LsType::NETWORK, Domain::Area(area)) => {
                 let same = match pair {

@@ -148,7 +148,7 @@ impl Core {
             let heard = self.heard_own.entry(key).or_insert(header.sequence);
             *heard = header.sequence.max(*heard);
             self.ctx.origination_due = true;
-            if self.stands(&key, &header) {
+            if self.stands(&key) {
                 let neighbor = self.ifaces.get_mut(&from.iface).and_then(|i| i.neighbors.get_mut(&from.router));
                 if let Some(neighbor) = neighbor {
                     neighbor.request_satisfied(&key);
@@ -169,11 +169,10 @@ impl Core {
         }
     }
 
-    /// Whether our own instance stays in the database until it has outrun a foreign one. It cannot outrun the last
-    /// sequence number; and what is left from a former life, or flushed, is not defended.
-    fn stands(&self, key: &LsaKey, foreign: &LsaHeader) -> bool {
-        let own = self.lsdb.get(key).filter(|entry| entry.source() == Source::Ours && !entry.is_max_age(self.ctx.now));
-        own.is_some() && foreign.sequence != MAX_SEQUENCE
+    /// Whether our own instance stays in the database until it has outrun a foreign one: what is left from a former life,
+    /// or flushed, does not.
+    fn stands(&self, key: &LsaKey) -> bool {
+        self.lsdb.get(key).is_some_and(|entry| entry.source() == Source::Ours && !entry.is_max_age(self.ctx.now))
     }
 
     /// Step (7): the same instance: an implied acknowledgment, or a retransmission. Returns what to acknowledge directly.

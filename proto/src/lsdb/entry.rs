@@ -12,6 +12,8 @@ use crate::time::Instant;
 pub enum Source {
     /// We originated (or flushed) it.
     Ours,
+    /// Ours, and flushed only since its sequence numbers are used up (RFC 2328 §12.1.6): what it says still holds for us.
+    Wrapping,
     /// A neighbor flooded it.
     Flooded,
     /// A neighbor sent it because we asked for it: no flooding, and no reason to hold a newer one off.
@@ -54,6 +56,14 @@ impl Entry {
     /// Whether it is at MaxAge: to be flushed, and not to be used by SPF (RFC 2328 §14).
     pub fn is_max_age(&self, now: Instant) -> bool {
         self.age(now) >= MAX_AGE
+    }
+
+    /// Whether routing looks at it: not at MaxAge (RFC 2328 §16.1 (2)(b)).
+    ///
+    /// Differs: one of our own that is flushed to begin its sequence numbers anew counts; somebody who forges the last one
+    /// would take our routes away for the time that the flush needs.
+    pub fn counts(&self, now: Instant) -> bool {
+        self.source == Source::Wrapping || !self.is_max_age(now)
     }
 
     /// The header with the age it has at `now`.

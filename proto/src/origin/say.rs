@@ -151,7 +151,7 @@ impl Origin {
     /// Does it, if it may be done now; says whether there is something to flood.
     fn carry_out(&mut self, core: &mut Core, key: LsaKey, (due, body): (Due, Option<&LsaBody>)) -> bool {
         match (due, body) {
-            (Due::Flush(cause), _) => self.flush(core, key, cause),
+            (Due::Flush(cause), _) => self.flush(core, key, (cause, Source::Ours)),
             (Due::Say(cause) | Due::Again(cause), Some(body)) => self.originate(core, key, (body, cause)),
             _ => {
                 core.heard_own.remove(&key);
@@ -240,7 +240,7 @@ impl Origin {
     }
 
     /// Flushes an LSA (RFC 2328 §14.1); a service prefix without delay.
-    fn flush(&mut self, core: &mut Core, key: LsaKey, cause: &'static str) -> bool {
+    fn flush(&mut self, core: &mut Core, key: LsaKey, (cause, source): (&'static str, Source)) -> bool {
         let heard = core.heard_own.get(&key).copied();
         let flush_at = self.flush_at(core, &key);
         if flush_at > core.ctx.now {
@@ -262,7 +262,7 @@ impl Origin {
             None => entry.lsa().with_age(MAX_AGE),
         };
         let sequence = lsa.header.sequence;
-        core.install(key.domain, lsa, Source::Ours);
+        core.install(key.domain, lsa, source);
         let before = self.not_before(&key);
         let again = before.max(core.ctx.now + MIN_LS_INTERVAL_TOPOLOGY);
         self.remember(core, key, (sequence, again));
@@ -277,7 +277,7 @@ impl Origin {
     fn wrap(&mut self, core: &mut Core, key: LsaKey) -> bool {
         match core.lsdb.get(&key) {
             Some(entry) if entry.is_max_age(core.ctx.now) => false, // `forget` brings us back
-            Some(_) => self.flush(core, key, "the sequence numbers are used up"),
+            Some(_) => self.flush(core, key, ("the sequence numbers are used up", Source::Wrapping)),
             None => {
                 self.memory.remove(&key);
                 core.ctx.origination_due = true;

@@ -56,7 +56,7 @@ fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candida
     let Domain::Area(area) = key.domain else {
         return None;
     };
-    let entry = basis.lsdb.get(key).filter(|entry| !entry.is_max_age(basis.now))?;
+    let entry = basis.lsdb.get(key).filter(|entry| entry.counts(basis.now))?;
     let LsaBody::IntraAreaPrefix(body) = &entry.lsa().body else {
         return None;
     };

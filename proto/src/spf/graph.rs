@@ -161,7 +161,7 @@ fn routers(lsdb: &Lsdb, area: AreaId, now: Instant) -> BTreeMap<RouterId, Aggreg
         let LsaBody::Router(body) = &entry.lsa().body else {
             continue;
         };
-        if entry.is_max_age(now) {
+        if !entry.counts(now) {
             continue;
         }
         let aggregate = routers
@@ -179,7 +179,7 @@ fn routers(lsdb: &Lsdb, area: AreaId, now: Instant) -> BTreeMap<RouterId, Aggreg
 
 fn networks(lsdb: &Lsdb, area: AreaId, now: Instant) -> BTreeMap<VertexId, BTreeSet<RouterId>> {
     lsdb.of_type(Domain::Area(area), LsType::NETWORK)
-        .filter(|(_, entry)| !entry.is_max_age(now))
+        .filter(|(_, entry)| entry.counts(now))
         .filter_map(|(key, entry)| match &entry.lsa().body {
             LsaBody::Network(body) => {
                 let id = VertexId::Network { dr: key.adv_router, iface: IfaceId(key.link_state_id.0) };
