@@ -132,9 +132,8 @@ impl Core {
     /// instance that is still on its way would be taken for a new LSA, and in a ring of routers copy and flush would
     /// chase each other for ever.
     pub fn remove_max_aged(&mut self) -> bool {
-        let now = self.ctx.now;
-        let held = |key: &&LsaKey| self.held_until(key).is_some_and(|until| until > now);
-        let aged: Vec<LsaKey> = self.lsdb.max_aged(now).filter(|key| !held(key)).copied().collect();
+        // Until the hold is over nothing is looked at: with thousands of them, each packet would.
+        let aged: Vec<LsaKey> = self.released().map_or_else(Vec::new, |by| self.lsdb.max_aged(by).copied().collect());
         if aged.is_empty() || self.exchanging() {
             return false;
         }
@@ -150,12 +149,14 @@ impl Core {
 
     /// When the next LSA at MaxAge may be removed that may not yet.
     pub fn next_removal(&self) -> Option<Instant> {
-        let now = self.ctx.now;
-        self.lsdb.max_aged(now).filter_map(|key| self.held_until(key)).filter(|until| *until > now).min()
+        let aged = self.lsdb.next_expiry_after(self.released(), self.ctx.now)?;
+        Some(aged + MAX_AGE_HOLD)
     }
 
-    fn held_until(&self, key: &LsaKey) -> Option<Instant> {
-        self.lsdb.get(key).map(|entry| entry.installed() + MAX_AGE_HOLD)
+    /// What reached MaxAge by then has been held long enough; none: nothing has yet. One that reached MaxAge was installed so
+    /// at that moment, whether it came so or aged out here.
+    fn released(&self) -> Option<Instant> {
+        self.ctx.now.since_epoch().checked_sub(MAX_AGE_HOLD).map(Instant::from_epoch)
     }
 
     /// An LSA has reached MaxAge by itself: flood it out (RFC 2328 §14).

@@ -155,14 +155,20 @@ impl Lsdb {
         self.by_expiry.range((Bound::Excluded((now, LAST_KEY)), Bound::Unbounded)).next().map(|(at, _)| *at)
     }
 
+    /// When the first of those instances reached MaxAge that did so after `since` and by `now`.
+    pub fn next_expiry_after(&self, since: Option<Instant>, now: Instant) -> Option<Instant> {
+        let low = since.map_or(Bound::Unbounded, |since| Bound::Excluded((since, LAST_KEY)));
+        self.by_expiry.range((low, Bound::Included((now, LAST_KEY)))).next().map(|(at, _)| *at)
+    }
+
     /// The instances that reached MaxAge after `since` and by `now`.
     pub fn expired(&self, since: Instant, now: Instant) -> impl Iterator<Item = &LsaKey> {
         self.by_expiry.range((Bound::Excluded((since, LAST_KEY)), Bound::Included((now, LAST_KEY)))).map(|(_, key)| key)
     }
 
-    /// The instances at MaxAge, waiting to be removed (RFC 2328 §14).
-    pub fn max_aged(&self, now: Instant) -> impl Iterator<Item = &LsaKey> {
-        self.by_expiry.range(..=(now, LAST_KEY)).map(|(_, key)| key)
+    /// The instances that reached MaxAge by `then`, waiting to be removed (RFC 2328 §14), in the order in which they did.
+    pub fn max_aged(&self, then: Instant) -> impl Iterator<Item = &LsaKey> {
+        self.by_expiry.range(..=(then, LAST_KEY)).map(|(_, key)| key)
     }
 
     fn range(&self, low: LsaKey, high: LsaKey) -> impl Iterator<Item = (&LsaKey, &Entry)> {
