@@ -6,21 +6,26 @@
 // A test without the harness is not `cfg(test)`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV6};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sched::{CloneFlags, unshare};
+use ospf_proto::ctx::Event;
 use ospf_proto::engine::{Config, IfaceConfig, LinkEvent};
-use ospf_proto::id::{IfaceId, RouterId};
+use ospf_proto::id::{AreaId, IfaceId, RouterId};
 use ospf_proto::lsa::Prefix;
+use ospf_proto::packet::{Hello, LsAck, Packet, PacketBody, PacketHeader};
 use ospf_proto::rib::{NextHop, PathType, Route, RouteChange};
 use ospf_proto::state::NeighborState;
 use ospfd_lite::control::{Request, Response};
 use ospfd_lite::netio::fib::{Fib, FibOptions};
 use ospfd_lite::netio::{Driver, DriverEvent, Options};
 use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
 
 const CHILD: &str = "OSPFD_LITE_NETNS_TEST";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,6 +40,8 @@ const TESTS: &[Test] = &[
     ("a_former_life_is_adopted_or_removed", former_life),
     ("links_are_told_as_they_come_change_and_go", links),
     ("two_routers_become_full_over_raw_sockets", full),
+    ("hellos_that_wait_are_heard_before_silence_is_judged", late_reader),
+    ("a_flood_of_hellos_holds_up_neither_our_own_nor_other_packets", hello_flood),
 ];
 
 fn main() -> ExitCode {
@@ -269,9 +276,13 @@ fn former_life() {
 }
 
 fn driver(router: u32, name: &str) -> Driver {
+    driver_with_dead(router, name, 4)
+}
+
+fn driver_with_dead(router: u32, name: &str, dead_interval: u16) -> Driver {
     let mut config = Config::new(RouterId(router));
     let mut iface = IfaceConfig::new(name);
-    (iface.hello_interval, iface.dead_interval) = (1, 4);
+    (iface.hello_interval, iface.dead_interval) = (1, dead_interval);
     config.interfaces.push(iface);
     Driver::new(Options { config, control: None }).unwrap()
 }
@@ -347,5 +358,108 @@ fn full() {
         assert_eq!((&answer[0]["neighbor_id"], &answer[0]["state"]), (&"0.0.0.2".into(), &"Full".into()));
         let Response::Ok(answer) = one.show(&Request::new("show", ["database"])) else { panic!() };
         assert!(answer.as_array().unwrap().iter().any(|lsa| lsa["ls_type_name"] == "Router-LSA"));
+    });
+}
+
+/// A neighbor on `v2` that is nothing but a socket.
+struct Stub(Socket);
+
+impl Stub {
+    const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xb);
+
+    fn new() -> Self {
+        ip("addr add fe80::b/64 dev v2 nodad");
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(89))).unwrap();
+        socket.bind_device(Some(b"v2")).unwrap();
+        socket.bind(&SocketAddrV6::new(Self::ADDRESS, 0, 0, index("v2").0).into()).unwrap();
+        Stub(socket)
+    }
+
+    fn send(&self, body: PacketBody) {
+        let header = PacketHeader { router_id: RouterId(2), area_id: AreaId(0), instance_id: 0 };
+        let bytes = Packet { header, body }.encode(Self::ADDRESS, gateway(0xa));
+        self.0.send_to(&bytes, &SocketAddrV6::new(gateway(0xa), 0, 0, index("v2").0).into()).unwrap();
+    }
+
+    fn hello(&self, dead_interval: u16) {
+        self.send(PacketBody::Hello(Hello {
+            iface_id: IfaceId(9),
+            options: ospf_proto::lsa::Options::V6 | ospf_proto::lsa::Options::E | ospf_proto::lsa::Options::R,
+            hello_interval: 1,
+            dead_interval,
+            neighbors: vec![RouterId(1)],
+            ..Hello::default()
+        }));
+    }
+}
+
+fn count(driver: &Driver, sent: bool, packet_type: &str) -> u64 {
+    let counters = driver.counters().interfaces.get("v1").cloned().unwrap_or_default();
+    let counted = if sent { counters.sent } else { counters.received };
+    counted.get(packet_type).copied().unwrap_or(0)
+}
+
+/// Runs a driver until it has heard so many Hellos; says whether a neighbor went Down meanwhile.
+async fn hear(driver: &mut Driver, hellos: u64) -> bool {
+    let mut down = false;
+    let wait = async {
+        while count(driver, false, "hello") < hellos {
+            if let DriverEvent::Turn(turn) = driver.next().await.unwrap() {
+                let gone = |event: &Event| matches!(event, Event::NeighborState { to: NeighborState::Down, .. });
+                down |= turn.events.iter().any(gone);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("Hellos are heard");
+    down
+}
+
+/// The daemon is kept from running for longer than RouterDeadInterval, while its neighbor's Hellos come in.
+fn late_reader() {
+    run(async {
+        let mut driver = driver_with_dead(1, "v1", 2);
+        let stub = Stub::new();
+        stub.hello(2);
+        assert!(!hear(&mut driver, 1).await);
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(1200));
+            stub.hello(2);
+        }
+        assert!(!hear(&mut driver, 4).await, "a Hello that had arrived was not heard in time");
+        // The last one counts from its arrival, so that real silence is noticed.
+        let down = async {
+            while !driver.view().neighbors().is_empty() {
+                drop(driver.next().await.unwrap());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(4), down).await.expect("silence is noticed");
+    });
+}
+
+fn hello_flood() {
+    run(async {
+        let mut driver = driver_with_dead(1, "v1", 4);
+        let stub = Arc::new(Stub::new());
+        let stop = Arc::new(AtomicBool::new(false));
+        let flood = std::thread::spawn({
+            let (stub, stop) = (Arc::clone(&stub), Arc::clone(&stop));
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    stub.hello(4);
+                }
+            }
+        });
+        assert!(!hear(&mut driver, 1000).await);
+        let own = count(&driver, true, "hello");
+        stub.send(PacketBody::LsAck(LsAck::default()));
+        let served = async {
+            while count(&driver, false, "ls_ack") == 0 || count(&driver, true, "hello") < own + 2 {
+                drop(driver.next().await.unwrap());
+            }
+        };
+        let served = tokio::time::timeout(PATIENCE, served).await;
+        stop.store(true, Ordering::Relaxed);
+        flood.join().unwrap();
+        served.expect("our Hellos go out and other packets come in");
     });
 }

@@ -23,6 +23,7 @@ use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ospf_proto::ctx::{Event, Membership, Transmit};
 use ospf_proto::engine::{Command, Config, Engine, Input, LinkEvent, Output, View};
@@ -35,10 +36,15 @@ use tracing::{debug, error, info};
 
 use super::clock::Clock;
 use super::error::Error;
+use super::inlet::{Arrived, Batch};
 use super::link::LinkWatch;
 use super::report::{Counters, Reporter};
-use super::socket::{Batch, RawSocket};
+use super::socket::RawSocket;
 use crate::control::{Pending, Request, Response, Server, show};
+
+/// How long Hellos are heard at a stretch before whatever else is due has its turn: a flood of them shall not keep our own
+/// from going out, whose interval is a second or more.
+const HEARING: Duration = Duration::from_millis(500);
 
 /// What a driver needs to know.
 #[derive(Clone, Debug)]
@@ -89,6 +95,8 @@ pub struct Driver {
     sockets: BTreeMap<IfaceId, RawSocket>,
     last_served: IfaceId,
     batch: Batch,
+    hellos: Batch,
+    heard_last: bool,
     control: Option<Server>,
     signals: [(Signal, Signals); 3],
     wake: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -112,6 +120,7 @@ enum Wake {
     Control(Pending),
     Timer,
     Links(Vec<LinkEvent>),
+    Hellos(IfaceId),
     Packets(IfaceId),
 }
 
@@ -138,6 +147,8 @@ impl Driver {
             sockets: BTreeMap::new(),
             last_served: IfaceId(0),
             batch: Batch::new(),
+            hellos: Batch::new(),
+            heard_last: false,
             control,
             signals,
             wake: None,
@@ -165,6 +176,7 @@ impl Driver {
                 }
                 Wake::Timer => self.handle(Input::Tick),
                 Wake::Links(links) => self.on_links(links)?,
+                Wake::Hellos(iface) => self.on_hellos(iface),
                 Wake::Packets(iface) => self.on_packets(iface),
             }
             self.drain();
@@ -219,8 +231,9 @@ impl Driver {
         }
     }
 
-    /// What there is to do, by urgency. Signals and control requests are rare; a timer that is due comes before packets; the
-    /// interfaces take turns of one batch each.
+    /// What there is to do, by urgency. Signals and control requests are rare; a timer that is due comes before packets (but
+    /// see [`Driver::handle`]), Hellos before the rest, though not twice in a row while something else waits; the interfaces
+    /// take turns of one batch each.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Result<Wake, Error>> {
         for (meaning, signals) in &mut self.signals {
             if let Poll::Ready(Some(())) = signals.poll_recv(cx) {
@@ -235,28 +248,48 @@ impl Driver {
         if self.poll_timer(cx).is_ready() {
             return Poll::Ready(Ok(Wake::Timer));
         }
+        let heard_last = std::mem::take(&mut self.heard_last);
+        if !heard_last && let Poll::Ready(iface) = self.poll_hellos(cx) {
+            return Poll::Ready(Ok(Wake::Hellos(iface)));
+        }
         if let Poll::Ready(links) = self.links.poll(cx) {
             return Poll::Ready(links.map(Wake::Links));
         }
+        if let Poll::Ready(iface) = self.poll_packets(cx) {
+            return Poll::Ready(Ok(Wake::Packets(iface)));
+        }
+        if heard_last && let Poll::Ready(iface) = self.poll_hellos(cx) {
+            return Poll::Ready(Ok(Wake::Hellos(iface)));
+        }
+        Poll::Pending
+    }
+
+    /// The interfaces, beginning behind the one that was served last.
+    fn in_turn(&self) -> Vec<IfaceId> {
         let after = self.sockets.range(next(self.last_served)..).map(|(iface, _)| *iface);
-        let order: Vec<IfaceId> =
-            after.chain(self.sockets.range(..next(self.last_served)).map(|(iface, _)| *iface)).collect();
-        for iface in order {
-            let Some(socket) = self.sockets.get_mut(&iface) else {
-                continue;
-            };
+        after.chain(self.sockets.range(..next(self.last_served)).map(|(iface, _)| *iface)).collect()
+    }
+
+    fn poll_hellos(&mut self, cx: &mut Context<'_>) -> Poll<IfaceId> {
+        for iface in self.in_turn() {
+            let Some(socket) = self.sockets.get_mut(&iface) else { continue };
+            let polled = socket.poll_hellos(cx, &mut self.hellos);
+            if took(socket, polled, cx) {
+                self.heard_last = true;
+                return Poll::Ready(iface);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_packets(&mut self, cx: &mut Context<'_>) -> Poll<IfaceId> {
+        for iface in self.in_turn() {
+            let Some(socket) = self.sockets.get_mut(&iface) else { continue };
             socket.poll_flush(cx);
-            match socket.poll_receive(cx, &mut self.batch) {
-                Poll::Ready(Ok(())) => {
-                    self.last_served = iface;
-                    return Poll::Ready(Ok(Wake::Packets(iface)));
-                }
-                Poll::Ready(Err(error)) => {
-                    // A pending error of the socket, such as the link going down; reading it cleared it.
-                    debug!("{}: receiving: {error}", socket.name());
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Pending => {}
+            let polled = socket.poll_receive(cx, &mut self.batch);
+            if took(socket, polled, cx) {
+                self.last_served = iface;
+                return Poll::Ready(iface);
             }
         }
         Poll::Pending
@@ -285,15 +318,52 @@ impl Driver {
         }
     }
 
+    /// A turn of the engine. Before timers fire the Hellos that wait are heard: silence is judged only when all has been taken
+    /// that has come.
     fn handle(&mut self, input: Input<'_>) {
+        let due = |at: Instant| at <= self.clock.now();
+        if self.engine.next_timeout().is_some_and(due) {
+            self.hear();
+        }
         self.engine.handle(self.clock.now(), input);
         self.turn.get_or_insert_default();
+    }
+
+    /// Gives the engine the Hellos that wait, for [`HEARING`] at a stretch at most.
+    fn hear(&mut self) {
+        let until = self.clock.now() + HEARING;
+        for iface in self.in_turn() {
+            while self.clock.now() < until {
+                let Some(socket) = self.sockets.get_mut(&iface) else { break };
+                if !socket.hellos_now(&mut self.hellos) {
+                    break;
+                }
+                self.on_hellos(iface);
+            }
+        }
+    }
+
+    /// Gives the engine a batch of Hellos, each at the time of its arrival: what was due by then has its turn before it, and
+    /// what is due since comes after it.
+    fn on_hellos(&mut self, iface: IfaceId) {
+        let taken = self.clock.now();
+        let batch = std::mem::replace(&mut self.hellos, Batch::empty());
+        for Arrived { src, dst, bytes, waited } in batch.packets() {
+            if let Some(name) = self.names.get(&iface) {
+                self.reporter.received(name, bytes);
+            }
+            let arrived = Instant::from_epoch(taken.since_epoch().saturating_sub(waited));
+            self.engine.handle(arrived, Input::Packet { iface, src, dst, bytes });
+            self.turn.get_or_insert_default();
+            self.drain();
+        }
+        self.hellos = batch;
     }
 
     fn on_packets(&mut self, iface: IfaceId) {
         // The engine's outputs are drained after each packet, so that acknowledgments leave in order and in time.
         let batch = std::mem::replace(&mut self.batch, Batch::empty());
-        for (src, dst, bytes) in batch.packets() {
+        for Arrived { src, dst, bytes, .. } in batch.packets() {
             if let Some(name) = self.names.get(&iface) {
                 self.reporter.received(name, bytes);
             }
@@ -400,6 +470,16 @@ impl Driver {
 
 fn listen(kind: SignalKind) -> Result<Signals, Error> {
     signal(kind).map_err(Error::io("installing a signal handler", ""))
+}
+
+/// Whether a batch was taken. What else the socket said is a pending error, such as the link going down; reading it cleared
+/// it.
+fn took(socket: &RawSocket, polled: Poll<std::io::Result<()>>, cx: &Context<'_>) -> bool {
+    if let Poll::Ready(Err(error)) = &polled {
+        debug!("{}: receiving: {error}", socket.name());
+        cx.waker().wake_by_ref();
+    }
+    matches!(polled, Poll::Ready(Ok(())))
 }
 
 fn next(iface: IfaceId) -> IfaceId {

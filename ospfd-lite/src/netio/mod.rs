@@ -4,6 +4,7 @@ mod clock;
 mod driver;
 mod error;
 pub mod fib;
+mod inlet;
 mod link;
 mod netlink;
 mod report;

@@ -1,79 +1,35 @@
-//! One raw socket of protocol 89 per interface (RFC 5340 §A.1).
+//! The raw sockets of protocol 89 of an interface (RFC 5340 §A.1): one takes Hellos, one the rest and sends.
 //!
-//! The socket is bound to its interface, sends with hop limit 1 and traffic class 0xc0 (internetwork control, RFC 2328
+//! Both are bound to their interface; what is sent goes with hop limit 1 and traffic class 0xc0 (internetwork control, RFC 2328
 //! §A.1), from the link-local address and out of the interface that each packet names (IPV6_PKTINFO), and does not hear
 //! its own multicasts. The kernel's IPV6_CHECKSUM option stays off: the engine computes and verifies checksums.
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::io::{self, IoSlice};
+use std::net::SocketAddrV6;
 use std::os::fd::AsRawFd;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nix::libc::{EADDRINUSE, EADDRNOTAVAIL, ENOBUFS, in6_addr, in6_pktinfo};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn6, recvmmsg, sendmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn6, sendmsg};
 use ospf_proto::consts::IP_PROTOCOL;
 use ospf_proto::ctx::{Membership, Transmit};
 use ospf_proto::id::IfaceId;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep};
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::error::Error;
-use super::sys;
+use super::inlet::{Batch, Inlet, Takes};
 
-/// How many packets are taken at once; small enough that no interface keeps the others waiting.
-const BATCH: usize = 32;
-/// The largest packet: what an IPv6 payload length can say.
-const PACKET: usize = 65_536;
-/// Receive buffer in bytes: holds the burst of a whole database or of a crowded link.
-const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 /// Packets that wait for room in the kernel; beyond, the oldest is given up, as on a lossy link.
 const SEND_QUEUE: usize = 1024;
 /// When to try again after the kernel had no buffer and will not tell when it has.
 const SEND_RETRY: Duration = Duration::from_millis(2);
 /// Traffic class: precedence Internetwork Control (RFC 2328 §A.1).
 const TRAFFIC_CLASS: u32 = 0xc0;
-
-/// Room for one batch, shared by all sockets.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    bytes: Vec<u8>,
-    packets: Vec<Received>,
-}
-
-/// Where a packet lies in the batch and what came with it.
-#[derive(Clone, Copy, Debug)]
-struct Received {
-    slot: usize,
-    length: usize,
-    src: Ipv6Addr,
-    dst: Ipv6Addr,
-}
-
-impl Batch {
-    pub(crate) fn new() -> Self {
-        Batch { bytes: vec![0; BATCH * PACKET], packets: Vec::with_capacity(BATCH) }
-    }
-
-    /// A batch without room, to stand in for another meanwhile.
-    pub(crate) fn empty() -> Self {
-        Batch { bytes: Vec::new(), packets: Vec::new() }
-    }
-
-    /// The packets: source, destination, bytes.
-    pub(crate) fn packets(&self) -> impl Iterator<Item = (Ipv6Addr, Ipv6Addr, &[u8])> {
-        self.packets.iter().filter_map(|received| {
-            let start = received.slot * PACKET;
-            Some((received.src, received.dst, self.bytes.get(start..start + received.length)?))
-        })
-    }
-}
 
 /// What the kernel did to packets of a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,15 +46,15 @@ pub(crate) struct SocketCounters {
     pub(crate) delayed: u64,
 }
 
-/// The socket of one interface.
+/// The sockets of one interface.
 #[derive(Debug)]
 pub(crate) struct RawSocket {
     iface: IfaceId,
     name: String,
-    io: AsyncFd<Socket>,
+    hellos: Inlet,
+    rest: Inlet,
     queue: VecDeque<Transmit>,
     retry: Option<std::pin::Pin<Box<Sleep>>>,
-    last_overflow: u32,
     counters: SocketCounters,
 }
 
@@ -111,39 +67,30 @@ impl RawSocket {
 
     /// Opens the socket of an interface.
     pub(crate) fn open(iface: IfaceId, name: &str) -> Result<Self, Error> {
-        let what = || Error::io(format!("opening the raw socket of {name}"), "CAP_NET_RAW");
-        let socket = raw().map_err(what())?;
-        let prepare = || -> io::Result<()> {
+        let what = || Error::io(format!("opening the raw sockets of {name}"), "CAP_NET_RAW");
+        let inlet = |takes| -> io::Result<Inlet> {
+            let socket = raw()?;
             socket.bind_device(Some(name.as_bytes()))?;
+            Inlet::open(socket, name, takes)
+        };
+        let prepare = || -> io::Result<(Inlet, Inlet)> {
+            let (hellos, rest) = (inlet(Takes::Hellos)?, inlet(Takes::Rest)?);
+            let socket = rest.io().get_ref();
             socket.set_multicast_if_v6(iface.0)?;
             socket.set_multicast_hops_v6(1)?;
             socket.set_unicast_hops_v6(1)?;
             socket.set_multicast_loop_v6(false)?;
-            // A group that another socket of the interface has joined is not ours.
-            socket.set_multicast_all_v6(false)?;
             socket.set_tclass_v6(TRAFFIC_CLASS)?;
-            socket.set_nonblocking(true)?;
-            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-            setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-            Ok(())
+            Ok((hellos, rest))
         };
-        prepare().map_err(what())?;
-        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-            socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(what())?;
-            let bytes = socket.recv_buffer_size().map_err(what())?;
-            info!(
-                "{name}: receive buffer of {bytes} bytes, as net.core.rmem_max allows without CAP_NET_ADMIN in the first \
-                 network namespace"
-            );
-        }
-        let io = sys::register(socket).map_err(what())?;
+        let (hellos, rest) = prepare().map_err(what())?;
         Ok(RawSocket {
             iface,
             name: name.to_owned(),
-            io,
+            hellos,
+            rest,
             queue: VecDeque::new(),
             retry: None,
-            last_overflow: 0,
             counters: SocketCounters::default(),
         })
     }
@@ -155,39 +102,47 @@ impl RawSocket {
 
     /// What the kernel did to our packets.
     pub(crate) fn counters(&self) -> SocketCounters {
-        self.counters
+        let sum = |count: fn(&Inlet) -> u64| count(&self.hellos) + count(&self.rest);
+        let (overflows, unusable) = (sum(|inlet| inlet.overflows), sum(|inlet| inlet.unusable));
+        SocketCounters { overflows, unusable, ..self.counters }
     }
 
     /// Joins or leaves a group; doing it twice is no error.
     pub(crate) fn set_membership(&self, membership: Membership) -> io::Result<()> {
-        let socket = self.io.get_ref();
-        let result = if membership.joined {
-            socket.join_multicast_v6(&membership.group, self.iface.0)
-        } else {
-            socket.leave_multicast_v6(&membership.group, self.iface.0)
-        };
-        match result {
-            Err(error) if matches!(error.raw_os_error(), Some(EADDRINUSE | EADDRNOTAVAIL)) => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Waits for packets and takes a batch of them. Cancel-safe: what was taken is in the batch.
-    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
-        loop {
-            let mut guard = ready!(self.io.poll_read_ready(cx))?;
-            let (overflow, counters) = (&mut self.last_overflow, &mut self.counters);
-            match guard.try_io(|io| receive(io.get_ref(), batch, overflow, counters)) {
-                Ok(result) => return Poll::Ready(result),
-                Err(_would_block) => {}
+        for inlet in [&self.hellos, &self.rest] {
+            let socket = inlet.io().get_ref();
+            let result = if membership.joined {
+                socket.join_multicast_v6(&membership.group, self.iface.0)
+            } else {
+                socket.leave_multicast_v6(&membership.group, self.iface.0)
+            };
+            match result {
+                Err(error) if matches!(error.raw_os_error(), Some(EADDRINUSE | EADDRNOTAVAIL)) => {}
+                result => result?,
             }
         }
+        Ok(())
+    }
+
+    /// Waits for packets, other than Hellos, and takes a batch of them. Cancel-safe: what was taken is in the batch.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
+        self.rest.poll_receive(cx, batch)
+    }
+
+    /// Waits for Hellos and takes a batch of them. Cancel-safe as well.
+    pub(crate) fn poll_hellos(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
+        self.hellos.poll_receive(cx, batch)
+    }
+
+    /// Takes a batch of the Hellos that are there by now; says whether there were any.
+    pub(crate) fn hellos_now(&mut self, batch: &mut Batch) -> bool {
+        self.hellos.receive_now(batch)
     }
 
     /// Sends a packet, or queues it if the kernel has no room.
     pub(crate) fn send(&mut self, transmit: Transmit) {
         if self.queue.is_empty() {
-            match send(self.io.get_ref(), &transmit) {
+            match send(self.rest.io().get_ref(), &transmit) {
                 Err(error) if full(&error) => {}
                 result => return self.sent(result),
             }
@@ -209,7 +164,7 @@ impl RawSocket {
             self.retry = None;
         }
         while let Some(transmit) = self.queue.front() {
-            let Poll::Ready(Ok(mut guard)) = self.io.poll_write_ready(cx) else {
+            let Poll::Ready(Ok(mut guard)) = self.rest.io().poll_write_ready(cx) else {
                 return;
             };
             match guard.try_io(|io| send(io.get_ref(), transmit)) {
@@ -253,40 +208,5 @@ fn send(socket: &Socket, transmit: &Transmit) -> io::Result<()> {
     let bytes = [IoSlice::new(&transmit.bytes)];
     let control = [ControlMessage::Ipv6PacketInfo(&info)];
     sendmsg(socket.as_raw_fd(), &bytes, &control, MsgFlags::empty(), Some(&to))?;
-    Ok(())
-}
-
-fn receive(socket: &Socket, batch: &mut Batch, overflow: &mut u32, counters: &mut SocketCounters) -> io::Result<()> {
-    let Batch { bytes, packets } = batch;
-    packets.clear();
-    // The headers are made anew each time: the kernel leaves the lengths of the last call in them.
-    let mut headers = MultiHeaders::<SockaddrIn6>::preallocate(BATCH, Some(nix::cmsg_space!(in6_pktinfo, u32)));
-    let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-        bytes.chunks_exact_mut(PACKET).map(|slot| [IoSliceMut::new(slot)]).collect();
-    let results = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
-    for (slot, result) in results.enumerate() {
-        let (mut dst, mut lost) = (None, None);
-        if let Ok(messages) = result.cmsgs() {
-            for message in messages {
-                match message {
-                    ControlMessageOwned::Ipv6PacketInfo(info) => dst = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
-                    ControlMessageOwned::RxqOvfl(total) => lost = Some(total),
-                    _ => {}
-                }
-            }
-        }
-        if let Some(total) = lost {
-            // A running total of the socket, modulo 2^32.
-            counters.overflows += u64::from(total.wrapping_sub(*overflow));
-            *overflow = total;
-        }
-        let truncated = result.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-        match (result.address, dst) {
-            (Some(src), Some(dst)) if !truncated => {
-                packets.push(Received { slot, length: result.bytes, src: src.ip(), dst });
-            }
-            _ => counters.unusable += 1,
-        }
-    }
     Ok(())
 }

@@ -1,0 +1,223 @@
+//! Receiving: a raw socket that takes packets in batches, Hellos apart from the rest.
+//!
+//! Each interface has two inlets, and a filter in the kernel sorts what comes in. Hellos have a buffer of their own, so that
+//! no storm of LSAs can push one out, and can be heard before all that waits with them (RFC 4222 §2 (1)). With each packet the
+//! kernel tells when it arrived, so that a Hello that came in time counts as such however late it is read.
+
+use std::io::{self, IoSliceMut};
+use std::net::Ipv6Addr;
+use std::os::fd::AsRawFd;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use nix::libc::{
+    BPF_ABS, BPF_B, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_LEN, BPF_RET, BPF_W, in6_pktinfo, timespec,
+};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn6, recvmmsg, setsockopt, sockopt};
+use ospf_proto::packet::PacketType;
+use socket2::{SockFilter, Socket};
+use tokio::io::unix::AsyncFd;
+use tracing::info;
+
+use super::sys;
+
+/// How many packets are taken at once; small enough that no interface keeps the others waiting.
+const BATCH: usize = 32;
+/// The largest packet: what an IPv6 payload length can say.
+const PACKET: usize = 65_536;
+
+/// What an inlet takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Hellos alone.
+    Hellos,
+    /// Everything else, also what is no OSPF.
+    Rest,
+}
+
+impl Takes {
+    /// Receive buffer in bytes. Hellos: those of a crowded link, and few enough that all of them are heard in time. The rest:
+    /// the burst of a whole database.
+    const fn buffer(self) -> usize {
+        match self {
+            Self::Hellos => 1024 * 1024,
+            Self::Rest => 8 * 1024 * 1024,
+        }
+    }
+
+    /// The filter: by the type in the second byte of the OSPF header (RFC 5340 §A.3.1).
+    fn filter(self) -> [SockFilter; 6] {
+        let (hello, rest) = match self {
+            Self::Hellos => (u32::MAX, 0),
+            Self::Rest => (0, u32::MAX),
+        };
+        let step = |code: u32, (jt, jf): (u8, u8), k: u32| SockFilter::new(code as u16, jt, jf, k);
+        [
+            step(BPF_LD | BPF_W | BPF_LEN, (0, 0), 0),
+            step(BPF_JMP | BPF_JGE | BPF_K, (0, 3), 2),
+            step(BPF_LD | BPF_B | BPF_ABS, (0, 0), 1),
+            step(BPF_JMP | BPF_JEQ | BPF_K, (0, 1), PacketType::Hello as u32),
+            step(BPF_RET | BPF_K, (0, 0), hello),
+            step(BPF_RET | BPF_K, (0, 0), rest),
+        ]
+    }
+}
+
+/// Room for one batch, shared by all sockets.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    packets: Vec<Received>,
+}
+
+/// Where a packet lies in the batch and what came with it.
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    slot: usize,
+    length: usize,
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+    waited: Duration,
+}
+
+/// A packet of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived<'a> {
+    pub(crate) src: Ipv6Addr,
+    pub(crate) dst: Ipv6Addr,
+    pub(crate) bytes: &'a [u8],
+    /// How long it had waited in the kernel when the batch was taken.
+    pub(crate) waited: Duration,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Batch { bytes: vec![0; BATCH * PACKET], packets: Vec::with_capacity(BATCH) }
+    }
+
+    /// A batch without room, to stand in for another meanwhile.
+    pub(crate) fn empty() -> Self {
+        Batch { bytes: Vec::new(), packets: Vec::new() }
+    }
+
+    /// The packets, in the order of their arrival.
+    pub(crate) fn packets(&self) -> impl Iterator<Item = Arrived<'_>> {
+        self.packets.iter().filter_map(|received| {
+            let Received { slot, length, src, dst, waited } = *received;
+            let start = slot * PACKET;
+            Some(Arrived { src, dst, bytes: self.bytes.get(start..start + length)?, waited })
+        })
+    }
+}
+
+/// One receiving socket.
+#[derive(Debug)]
+pub(crate) struct Inlet {
+    io: AsyncFd<Socket>,
+    last_overflow: u32,
+    /// Packets that did not fit into the receive buffer.
+    pub(crate) overflows: u64,
+    /// Packets without usable ancillary data, or truncated.
+    pub(crate) unusable: u64,
+}
+
+impl Inlet {
+    /// Makes a raw socket that is bound to the interface `name` an inlet.
+    pub(crate) fn open(socket: Socket, name: &str, takes: Takes) -> io::Result<Self> {
+        socket.attach_filter(&takes.filter())?;
+        socket.set_nonblocking(true)?;
+        // A group that another socket of the interface has joined is not ours.
+        socket.set_multicast_all_v6(false)?;
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+        if setsockopt(&socket, sockopt::RcvBufForce, &takes.buffer()).is_err() {
+            socket.set_recv_buffer_size(takes.buffer())?;
+            let bytes = socket.recv_buffer_size()?;
+            info!(
+                "{name}: receive buffer of {bytes} bytes, as net.core.rmem_max allows without CAP_NET_ADMIN in the first \
+                 network namespace"
+            );
+        }
+        Ok(Inlet { io: sys::register(socket)?, last_overflow: 0, overflows: 0, unusable: 0 })
+    }
+
+    /// The socket.
+    pub(crate) fn io(&self) -> &AsyncFd<Socket> {
+        &self.io
+    }
+
+    /// Waits for packets and takes a batch of them. Cancel-safe: what was taken is in the batch.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
+        loop {
+            let mut guard = ready!(self.io.poll_read_ready(cx))?;
+            let mut seen = Seen::default();
+            match guard.try_io(|io| receive(io.get_ref(), batch, &mut seen)) {
+                Ok(result) => {
+                    self.count(seen);
+                    return Poll::Ready(result);
+                }
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Takes a batch of what is there by now, whether or not the reactor has seen it yet; says whether there was any.
+    pub(crate) fn receive_now(&mut self, batch: &mut Batch) -> bool {
+        let mut seen = Seen::default();
+        let received = receive(self.io.get_ref(), batch, &mut seen);
+        self.count(seen);
+        // An error of the socket, such as the link going down, is cleared by this; the reactor sees what is left.
+        received.is_ok()
+    }
+
+    fn count(&mut self, seen: Seen) {
+        self.unusable += seen.unusable;
+        if let Some(total) = seen.lost {
+            // A running total of the socket, modulo 2^32.
+            self.overflows += u64::from(total.wrapping_sub(self.last_overflow));
+            self.last_overflow = total;
+        }
+    }
+}
+
+/// What a batch brought beside packets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    lost: Option<u32>,
+    unusable: u64,
+}
+
+fn receive(socket: &Socket, batch: &mut Batch, seen: &mut Seen) -> io::Result<()> {
+    let Batch { bytes, packets } = batch;
+    packets.clear();
+    // The headers are made anew each time: the kernel leaves the lengths of the last call in them.
+    let mut headers =
+        MultiHeaders::<SockaddrIn6>::preallocate(BATCH, Some(nix::cmsg_space!(in6_pktinfo, u32, timespec)));
+    let mut slices: Vec<[IoSliceMut<'_>; 1]> =
+        bytes.chunks_exact_mut(PACKET).map(|slot| [IoSliceMut::new(slot)]).collect();
+    let results = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    for (slot, result) in results.enumerate() {
+        let (mut dst, mut waited) = (None, Duration::ZERO);
+        if let Ok(messages) = result.cmsgs() {
+            for message in messages {
+                match message {
+                    ControlMessageOwned::Ipv6PacketInfo(info) => dst = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
+                    ControlMessageOwned::RxqOvfl(total) => seen.lost = Some(total),
+                    // The kernel's clock may be set meanwhile: never before the arrival, so that nothing comes from the future.
+                    ControlMessageOwned::ScmTimestampns(at) => waited = now.saturating_sub(at.into()),
+                    _ => {}
+                }
+            }
+        }
+        let truncated = result.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+        match (result.address, dst) {
+            (Some(src), Some(dst)) if !truncated => {
+                packets.push(Received { slot, length: result.bytes, src: src.ip(), dst, waited });
+            }
+            _ => seen.unusable += 1,
+        }
+    }
+    Ok(())
+}
