@@ -499,7 +499,6 @@ fn event_iface(event: &Event) -> Option<IfaceId> {
         | Event::TooLarge { .. }
         | Event::Contested { .. }
         | Event::Spf { .. }
-        | Event::Warning { .. }
         | Event::LimitReached { .. } => None,
     }
 }

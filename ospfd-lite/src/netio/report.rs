@@ -179,7 +179,6 @@ impl Reporter {
                 self.counters.spf_runs += 1;
                 debug!("SPF of area {area}: {vertices} vertices");
             }
-            Event::Warning { text } => warn!("{text}"),
         }
     }
 

@@ -104,11 +104,6 @@ pub enum Event {
         /// Vertices in the tree.
         vertices: usize,
     },
-    /// A desired state cannot be reached as configured (such as two areas without a backbone).
-    Warning {
-        /// What is wrong and what to do.
-        text: String,
-    },
 }
 
 /// Why a packet or an LSA was dropped; `label` is the value of the metric's `reason`.
