@@ -66,6 +66,10 @@ fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candida
         LsType::NETWORK => tree.network(body.referenced_router, IfaceId(body.referenced_id.0))?,
         _ => return None,
     };
+    // What is ours nobody else can say.
+    if vertex.first_hops.is_empty() && key.adv_router != body.referenced_router {
+        return None;
+    }
     let distance = vertex.distance + u32::from(metric);
     (distance < LS_INFINITY).then_some(Candidate { distance, area, vertex, originator: key.adv_router })
 }

@@ -139,6 +139,16 @@ fn a_prefix_of_our_own_needs_no_next_hop() {
     assert_eq!((nearer.distance, nearer.next_hops), (19, BTreeSet::from([to_server(2)])));
 }
 
+/// RFC 5340 §4.4.3.9: who originates the LSA and whom it names are always the same router.
+#[test]
+fn a_prefix_that_another_router_says_is_ours_is_not() {
+    let named_us = farm().referring(2, 7, (LsType::ROUTER, 0, 1), &[listed(ANYCAST, 0)]);
+    assert_eq!(anycast(named_us), None);
+    let and_has_it =
+        farm().referring(2, 7, (LsType::ROUTER, 0, 1), &[listed(ANYCAST, 0)]).prefixes(3, 7, &[listed(ANYCAST, 100)]);
+    assert_eq!(anycast(and_has_it).unwrap().next_hops, BTreeSet::from([to_server(3)]));
+}
+
 #[test]
 fn a_prefix_of_our_own_network_is_on_the_link() {
     let on_link = [listed("2001:db8:5::/64", 0)];
