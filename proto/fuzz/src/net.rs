@@ -31,6 +31,8 @@ const IP_HEADER: usize = 40;
 const LEAST_MTU: usize = 1280;
 /// Databases above this size are not computed anew after every turn.
 const CHECKED_LSAS: usize = 200;
+/// Rounds of [`Net::run`] in one program; behind them time passes in one step.
+const MAX_ROUNDS: usize = 12;
 
 /// A packet on its way, or one to remember.
 #[derive(Clone, Debug)]
@@ -48,6 +50,7 @@ pub struct Flight {
 }
 
 /// One router.
+#[derive(Clone)]
 pub struct Node {
     /// The engine.
     pub engine: Engine,
@@ -61,6 +64,7 @@ pub struct Node {
 }
 
 /// The whole.
+#[derive(Clone)]
 pub struct Net {
     /// Virtual time.
     pub now: Instant,
@@ -70,7 +74,10 @@ pub struct Net {
     pub flights: VecDeque<Flight>,
     /// What was sent last.
     pub heard: VecDeque<Flight>,
-    digest: DefaultHasher,
+    /// Rounds that the program has left.
+    rounds: usize,
+    /// Of everything that was sent and told, for those who compare two runs.
+    digest: Option<DefaultHasher>,
 }
 
 /// The link-local address of a Router ID.
@@ -95,8 +102,8 @@ pub fn link_state(router: RouterId, iface: IfaceId) -> LinkState {
 }
 
 impl Net {
-    /// Routers of these configurations; none has a link yet.
-    pub fn new(configs: Vec<Config>) -> Self {
+    /// Routers of these configurations; none has a link yet. A digest is kept if asked for.
+    pub fn new(configs: Vec<Config>, digest: bool) -> Self {
         let node = |config: Config| Node {
             engine: Engine::new(config.clone(), u64::from(config.router_id.0), Instant::EPOCH),
             links: (1..=config.interfaces.len() as u32).map(|n| link_state(config.router_id, IfaceId(n))).collect(),
@@ -109,13 +116,14 @@ impl Net {
             nodes: configs.into_iter().map(node).collect(),
             flights: VecDeque::new(),
             heard: VecDeque::new(),
-            digest: DefaultHasher::new(),
+            rounds: MAX_ROUNDS,
+            digest: digest.then(DefaultHasher::new),
         }
     }
 
-    /// A number that two runs of the same input have in common.
-    pub fn digest(&self) -> u64 {
-        self.digest.finish()
+    /// A number that two runs of the same input have in common; none if no digest is kept.
+    pub fn digest(&self) -> Option<u64> {
+        self.digest.as_ref().map(Hasher::finish)
     }
 
     /// Tells a router of its links.
@@ -170,7 +178,9 @@ impl Net {
             match output {
                 Output::Transmit(transmit) => {
                     sent += transmit.bytes.len();
-                    transmit.bytes.hash(&mut self.digest);
+                    if let Some(digest) = &mut self.digest {
+                        transmit.bytes.hash(digest);
+                    }
                     self.transmit(node, transmit);
                 }
                 Output::Membership(membership) => assert!(membership.group.is_multicast()),
@@ -182,7 +192,11 @@ impl Net {
                 Output::Route(RouteChange::Remove(prefix)) => {
                     assert!(self.nodes[node].routes.remove(&prefix).is_some(), "{prefix} was never installed");
                 }
-                Output::Event(event) => format!("{event:?}").hash(&mut self.digest),
+                Output::Event(event) => {
+                    if let Some(digest) = &mut self.digest {
+                        format!("{event:?}").hash(digest);
+                    }
+                }
             }
         }
         sent
@@ -229,13 +243,21 @@ impl Net {
         }
     }
 
-    /// Lets time pass, with packets delivered 1 ms after they were sent, for at most `steps` rounds.
-    pub fn run(&mut self, duration: Duration, steps: usize) {
+    /// Lets time pass within the program, as far as its rounds go.
+    pub fn pass(&mut self, duration: Duration) {
+        self.rounds = self.run(duration, self.rounds);
+    }
+
+    /// Lets time pass, with packets delivered 1 ms after they were sent, for at most so many rounds, then at once up to
+    /// the end. Says how many rounds are left.
+    pub fn run(&mut self, duration: Duration, rounds: usize) -> usize {
         let end = self.now + duration;
-        for _ in 0..steps {
+        let mut left = rounds;
+        while left > 0 {
             let timeout = self.nodes.iter().filter_map(|node| node.engine.next_timeout()).min();
             let next = if self.flights.is_empty() { timeout } else { Some(self.now + Duration::from_millis(1)) };
             let Some(next) = next.filter(|at| *at <= end) else { break };
+            left -= 1;
             self.now = self.now.max(next);
             for flight in std::mem::take(&mut self.flights) {
                 self.deliver(&flight);
@@ -244,6 +266,7 @@ impl Net {
         }
         self.now = end;
         self.tick();
+        left
     }
 
     /// Whoever has something to do now does it.

@@ -49,7 +49,7 @@ pub struct Membership {
 }
 
 /// The context of one turn.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ctx {
     /// The time of this turn.
     pub now: Instant,

@@ -15,7 +15,7 @@ use crate::iface::Iface;
 use crate::time::Instant;
 
 /// What we know of duplicates.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Duplicates {
     /// We are silent.
     pub(super) muted: bool,

@@ -34,8 +34,8 @@ use crate::spf::Tree;
 use crate::state::IfaceState;
 use crate::time::Instant;
 
-/// One OSPFv3 router.
-#[derive(Debug)]
+/// One OSPFv3 router. A clone is the same router at the same point of its life.
+#[derive(Clone, Debug)]
 pub struct Engine {
     config: Config,
     core: Core,

@@ -16,7 +16,7 @@ use crate::rib::Basis;
 use crate::spf::{Graph, same_graph, same_next_hop};
 
 /// How much has to be computed again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Dirty {
     trees: BTreeSet<AreaId>,
     next_hops: bool,

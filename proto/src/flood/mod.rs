@@ -34,7 +34,7 @@ pub struct Changed {
 }
 
 /// The router's protocol state without routing and origination.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Core {
     /// Our Router ID.
     pub router_id: RouterId,

@@ -31,7 +31,7 @@ struct Fight {
 }
 
 /// All fights.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fights(BTreeMap<LsaKey, Fight>);
 
 impl Fights {

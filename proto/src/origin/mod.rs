@@ -64,7 +64,7 @@ struct Memory {
 }
 
 /// The originator.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     params: OriginParams,
     /// Service prefixes and their metrics.
