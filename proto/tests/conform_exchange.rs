@@ -4,9 +4,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Net, area_key, lan, ms, prefix, raw_lsa, rid, secs};
+use common::{Net, area_key, lan, ms, raw_lsa, rid, secs, strange, strangers_meet};
 use ospf_proto::consts::{INITIAL_SEQUENCE, MAX_AGE};
-use ospf_proto::engine::{Command, Companion, NetworkType};
+use ospf_proto::engine::{Command, Companion};
 use ospf_proto::id::LinkStateId;
 use ospf_proto::lsa::{LsType, LsaHeader, Options};
 use ospf_proto::packet::{DbDesc, DdFlags, LsReq, LsRequest, PacketBody, PacketType};
@@ -14,28 +14,9 @@ use ospf_proto::state::NeighborState;
 
 const OPTIONS: Options = Options::V6.union(Options::E).union(Options::R);
 
-/// Two routers with 60 prefixes each that meet now.
-fn meeting() -> Net {
-    let mut net = Net::new(11);
-    for _ in 0..2 {
-        net.router(|_| {});
-    }
-    net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
-    net.cut(0, 0, true);
-    net.start_all();
-    for router in 0..2 {
-        let prefixes = (0..60).map(|i| (prefix(&format!("2001:db8:{router}::{i:x}/128")), 1)).collect();
-        net.command(router, Command::Advertise { prefixes, companion: Companion::None });
-    }
-    net.run(secs(6));
-    net.cut(0, 0, false);
-    net.forget();
-    net
-}
-
-/// `meeting`, but nothing of router 1's exchange arrives: router 0 is alone in ExStart with it.
+/// Two routers that meet, but nothing of router 1's exchange arrives: router 0 is alone in ExStart with it.
 fn in_ex_start() -> Net {
-    let mut net = meeting();
+    let mut net = strangers_meet(60);
     net.lose(1, PacketType::DbDesc, (0, 1_000_000));
     net.lose(0, PacketType::DbDesc, (0, 1_000_000));
     net.run_until(secs(3), "ExStart", |net| net.state(0, 1) == Some(NeighborState::ExStart));
@@ -88,7 +69,7 @@ fn the_first_dd_sequence_number_differs_from_life_to_life_and_counts_on_within_o
 
 #[test]
 fn the_router_with_the_higher_router_id_is_master_and_counts_and_the_slave_answers_each() {
-    let mut net = meeting();
+    let mut net = strangers_meet(60);
     net.run_until(secs(5), "full", |net| net.full(0, 1));
     let after_claims = |router| dds(&net, router).into_iter().filter(|dd| !dd.flags.contains(DdFlags::I)).collect();
     let (slave, master): (Vec<DbDesc>, Vec<DbDesc>) = (after_claims(0), after_claims(1));
@@ -108,7 +89,7 @@ fn the_router_with_the_higher_router_id_is_master_and_counts_and_the_slave_answe
 fn in_ex_start_only_a_valid_claim_or_answer_ends_the_negotiation() {
     let net = in_ex_start();
     let ours = dds(&net, 0)[0].sequence;
-    let header = raw_lsa(&area_key(LsType(0xaabc), 1, 99), 1, &[]).header;
+    let header = raw_lsa(&strange(1), 1, &[]).header;
     let full_claim = DbDesc { options: OPTIONS, mtu: 1500, flags: FIRST, sequence: 9, headers: vec![header] };
     for body in [
         dd(DdFlags::M | DdFlags::MS, 9),
@@ -177,7 +158,7 @@ fn what_is_described_is_requested_if_it_is_missing_or_newer_and_one_request_at_a
     let same = *have.iter().find(|h| h.ls_type == LsType::INTRA_AREA_PREFIX).unwrap();
     let newer = have.iter().find(|h| h.ls_type == LsType::ROUTER).map(|h| LsaHeader { sequence: h.sequence + 5, ..*h });
     let older = LsaHeader { sequence: same.sequence - 1, ..same };
-    let missing = raw_lsa(&area_key(LsType(0xaabc), 1, 99), 1, &[]).header;
+    let missing = raw_lsa(&strange(1), 1, &[]).header;
     net.forge(0, (1, 0), dd(FIRST, 100));
     net.forget();
     let headers = vec![same, newer.unwrap(), older, missing];
@@ -193,7 +174,7 @@ fn what_is_described_is_requested_if_it_is_missing_or_newer_and_one_request_at_a
     types.sort_unstable();
     assert_eq!(types, vec![0x2001, 0xaabc]);
     // More is described: the request under way is not joined by a second one.
-    let another = raw_lsa(&area_key(LsType(0xaabc), 2, 99), 1, &[]).header;
+    let another = raw_lsa(&strange(2), 1, &[]).header;
     let body = DbDesc { options: OPTIONS, mtu: 1500, flags, sequence: 102, headers: vec![another] };
     net.forge(0, (1, 0), PacketBody::DbDesc(body));
     assert_eq!(requests(&net).len(), 1, "at most one outstanding");
@@ -226,7 +207,7 @@ fn in_exchange_and_above_requests_are_answered_and_the_answer_waits_for_no_ackno
 
 #[test]
 fn a_database_description_in_init_counts_as_a_hello_that_names_us_and_in_two_way_it_is_ignored() {
-    let mut net = meeting();
+    let mut net = strangers_meet(60);
     net.lose(1, PacketType::Hello, (1, 1_000_000));
     net.lose(0, PacketType::Hello, (0, 1_000_000));
     net.run_until(secs(3), "Init", |net| net.state(0, 1) == Some(NeighborState::Init));

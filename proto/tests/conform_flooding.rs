@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Net, area_key, lan, ms, pair, prefix, raw_lsa, rid, secs};
+use common::{Net, area_key, lan, ms, pair, prefix, raw_lsa, rid, row, secs, strange, updates};
 use ospf_proto::consts::{INITIAL_SEQUENCE, MAX_AGE, MAX_SEQUENCE};
 use ospf_proto::ctx::Event;
 use ospf_proto::engine::{Command, Companion, Input, NetworkType};
@@ -13,16 +13,8 @@ use ospf_proto::lsa::{LsType, Lsa, LsaHeader, Options};
 use ospf_proto::packet::{DbDesc, DdFlags, LsAck, PacketBody, PacketType};
 use ospf_proto::state::NeighborState;
 
-const STRANGE: LsType = LsType(0xaabc);
-
-fn strange(id: u32, sequence: i32) -> Lsa {
-    raw_lsa(&area_key(STRANGE, id, 99), sequence, &[id as u8; 4])
-}
-
-fn updates(net: &Net, router: usize) -> Vec<(std::net::Ipv6Addr, Vec<Lsa>)> {
-    let sent = net.packets(router).into_iter();
-    sent.filter_map(|(_, dst, body)| if let PacketBody::LsUpd(update) = body { Some((dst, update.lsas)) } else { None })
-        .collect()
+fn strange_lsa(id: u32, sequence: i32) -> Lsa {
+    raw_lsa(&strange(id), sequence, &[id as u8; 4])
 }
 
 fn acks(net: &Net, router: usize) -> Vec<LsaHeader> {
@@ -33,7 +25,7 @@ fn acks(net: &Net, router: usize) -> Vec<LsaHeader> {
 }
 
 fn holds(net: &Net, router: usize, id: u32) -> bool {
-    net.lsa(router, &area_key(STRANGE, id, 99)).is_some()
+    net.lsa(router, &strange(id)).is_some()
 }
 
 #[test]
@@ -55,7 +47,7 @@ fn a_retransmission_goes_to_the_neighbor_that_has_not_acknowledged_alone() {
 fn an_lsa_that_was_requested_and_comes_older_than_described_is_a_bad_ls_req() {
     // Router 0 in Exchange with router 1, which describes an LSA of which router 0 has an older instance.
     let mut net = pair();
-    net.forge_lsas(0, (1, 0), vec![strange(1, INITIAL_SEQUENCE)]);
+    net.forge_lsas(0, (1, 0), vec![strange_lsa(1, INITIAL_SEQUENCE)]);
     net.run(secs(2));
     net.lose(1, PacketType::DbDesc, (0, 1_000_000));
     net.lose(0, PacketType::LsReq, (0, 1_000_000));
@@ -64,10 +56,10 @@ fn an_lsa_that_was_requested_and_comes_older_than_described_is_a_bad_ls_req() {
     let options = Options::V6 | Options::E | Options::R;
     let dd = |flags, sequence, headers| PacketBody::DbDesc(DbDesc { options, mtu: 1500, flags, sequence, headers });
     net.forge(0, (1, 0), dd(DdFlags::I | DdFlags::M | DdFlags::MS, 100, vec![]));
-    let newer = strange(1, INITIAL_SEQUENCE + 5).header;
+    let newer = strange_lsa(1, INITIAL_SEQUENCE + 5).header;
     net.forge(0, (1, 0), dd(DdFlags::M | DdFlags::MS, 101, vec![newer]));
     assert_eq!(net.state(0, 1), Some(NeighborState::Exchange));
-    net.forge_lsas(0, (1, 0), vec![strange(1, INITIAL_SEQUENCE)]);
+    net.forge_lsas(0, (1, 0), vec![strange_lsa(1, INITIAL_SEQUENCE)]);
     assert_eq!(net.state(0, 1), Some(NeighborState::ExStart));
 }
 
@@ -92,41 +84,27 @@ fn the_same_instance_from_a_neighbor_that_owes_an_acknowledgment_is_one() {
 fn an_instance_older_than_ours_at_max_age_and_the_last_sequence_number_is_left_alone() {
     let mut net = pair();
     // Kept at MaxAge, as long as router 1 does not acknowledge it.
-    net.forge_lsas(0, (1, 0), vec![strange(1, MAX_SEQUENCE)]);
+    net.forge_lsas(0, (1, 0), vec![strange_lsa(1, MAX_SEQUENCE)]);
     net.run(secs(2));
     assert!(holds(&net, 0, 1));
-    let mut row = Net::new(7);
-    for _ in 0..3 {
-        row.router(|_| {});
-    }
-    row.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
-    row.link(&[1, 2], NetworkType::PointToPoint, |_, _| {});
-    row.start_all();
-    row.run(secs(10));
-    row.forge_lsas(0, (0, 1), vec![strange(1, MAX_SEQUENCE)]);
+    let mut row = row();
+    row.forge_lsas(0, (0, 1), vec![strange_lsa(1, MAX_SEQUENCE)]);
     row.run(secs(3));
     row.lose(2, PacketType::LsAck, (0, 1_000_000));
-    row.forge_lsas(0, (0, 1), vec![strange(1, MAX_SEQUENCE).with_age(MAX_AGE)]);
+    row.forge_lsas(0, (0, 1), vec![strange_lsa(1, MAX_SEQUENCE).with_age(MAX_AGE)]);
     row.run(ms(300));
-    assert_eq!(row.lsa(1, &area_key(STRANGE, 1, 99)).map(|lsa| lsa.header.age), Some(MAX_AGE));
+    assert_eq!(row.lsa(1, &strange(1)).map(|lsa| lsa.header.age), Some(MAX_AGE));
     row.forget();
-    row.forge_lsas(0, (0, 1), vec![strange(1, INITIAL_SEQUENCE)]);
+    row.forge_lsas(0, (0, 1), vec![strange_lsa(1, INITIAL_SEQUENCE)]);
     assert!(updates(&row, 1).is_empty(), "the wrap must be completed first");
     assert!(acks(&row, 1).is_empty());
 }
 
 #[test]
 fn what_comes_from_a_point_to_point_neighbor_is_not_flooded_back_but_acknowledged_late_and_on() {
-    let mut net = Net::new(7);
-    for _ in 0..3 {
-        net.router(|_| {});
-    }
-    net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
-    net.link(&[1, 2], NetworkType::PointToPoint, |_, _| {});
-    net.start_all();
-    net.run(secs(10));
+    let mut net = row();
     net.forget();
-    net.forge_lsas(0, (0, 1), vec![strange(1, INITIAL_SEQUENCE)]);
+    net.forge_lsas(0, (0, 1), vec![strange_lsa(1, INITIAL_SEQUENCE)]);
     let iface = net.iface(1, 1);
     assert!(!net.nodes[1].sent.is_empty());
     assert!(net.nodes[1].sent.iter().all(|(_, t)| t.iface == iface), "on, not back; and no acknowledgment yet");
@@ -141,7 +119,7 @@ fn acknowledgments_held_back_are_gathered_into_one_packet() {
     let mut net = pair();
     net.forget();
     for id in 0..20 {
-        net.forge_lsas(0, (1, 0), vec![strange(id, INITIAL_SEQUENCE)]);
+        net.forge_lsas(0, (1, 0), vec![strange_lsa(id, INITIAL_SEQUENCE)]);
     }
     net.run(secs(1));
     let packets = net.packets(0).into_iter().filter(|(_, _, b)| matches!(b, PacketBody::LsAck(_))).count();
@@ -153,13 +131,13 @@ fn the_backup_acknowledges_what_the_dr_sent_and_nothing_that_the_dr_will_flood()
     let mut net = lan(3);
     // A DROther's LSA reaches the Backup (router 1) first.
     net.forget();
-    net.forge_lsas(0, (0, 1), vec![strange(1, INITIAL_SEQUENCE)]);
+    net.forge_lsas(0, (0, 1), vec![strange_lsa(1, INITIAL_SEQUENCE)]);
     net.run(ms(900));
     assert!(acks(&net, 1).is_empty() && updates(&net, 1).is_empty(), "the DR is to flood it");
     // The DR's LSA.
     net.run(secs(3));
     net.forget();
-    net.forge_lsas(0, (2, 1), vec![strange(2, INITIAL_SEQUENCE)]);
+    net.forge_lsas(0, (2, 1), vec![strange_lsa(2, INITIAL_SEQUENCE)]);
     net.run(ms(500));
     assert_eq!(acks(&net, 1).len(), 1);
 }
@@ -168,11 +146,11 @@ fn the_backup_acknowledges_what_the_dr_sent_and_nothing_that_the_dr_will_flood()
 fn the_dr_floods_back_what_a_dr_other_sent_and_a_dr_other_floods_nothing_back() {
     let mut net = lan(3);
     net.forget();
-    net.forge_lsas(0, (0, 2), vec![strange(1, INITIAL_SEQUENCE)]);
+    net.forge_lsas(0, (0, 2), vec![strange_lsa(1, INITIAL_SEQUENCE)]);
     assert_eq!(updates(&net, 2).len(), 1);
     net.run(secs(2));
     net.forget();
-    net.forge_lsas(0, (2, 0), vec![strange(2, INITIAL_SEQUENCE)]);
+    net.forge_lsas(0, (2, 0), vec![strange_lsa(2, INITIAL_SEQUENCE)]);
     net.run(ms(500));
     assert!(updates(&net, 0).is_empty());
     assert_eq!(acks(&net, 0).len(), 1);
@@ -256,10 +234,10 @@ fn what_another_neighbor_floods_need_not_be_requested_any_more() {
     let options = Options::V6 | Options::E | Options::R;
     let dd = |flags, sequence, headers| PacketBody::DbDesc(DbDesc { options, mtu: 1500, flags, sequence, headers });
     net.forge(0, (1, 0), dd(DdFlags::I | DdFlags::M | DdFlags::MS, 100, vec![]));
-    net.forge(0, (1, 0), dd(DdFlags::MS, 101, vec![strange(1, INITIAL_SEQUENCE).header]));
+    net.forge(0, (1, 0), dd(DdFlags::MS, 101, vec![strange_lsa(1, INITIAL_SEQUENCE).header]));
     let of = |net: &Net| net.engine(0).view().neighbors().into_iter().find(|n| n.router == rid(2)).unwrap();
     assert_eq!(of(&net).requests, 1);
-    net.forge_lsas(1, (2, 0), vec![strange(1, INITIAL_SEQUENCE)]);
+    net.forge_lsas(1, (2, 0), vec![strange_lsa(1, INITIAL_SEQUENCE)]);
     assert_eq!(of(&net).requests, 0);
     assert_eq!(of(&net).retransmissions, 0, "it has the same instance: nothing to send it");
 }
@@ -268,7 +246,7 @@ fn what_another_neighbor_floods_need_not_be_requested_any_more() {
 fn an_lsa_removed_from_the_database_is_off_every_retransmission_list() {
     let mut net = pair();
     net.lose(1, PacketType::LsAck, (0, 1_000_000));
-    net.forge_lsas(0, (1, 0), vec![strange(1, INITIAL_SEQUENCE)]);
+    net.forge_lsas(0, (1, 0), vec![strange_lsa(1, INITIAL_SEQUENCE)]);
     net.set_link(0, 0, false);
     let link: Vec<LsaKey> =
         net.engine(0).view().lsas().iter().map(|l| l.key).filter(|k| matches!(k.domain, Domain::Link(_))).collect();
@@ -279,11 +257,11 @@ fn an_lsa_removed_from_the_database_is_off_every_retransmission_list() {
 #[test]
 fn the_age_grows_with_the_time_in_the_database_and_never_beyond_max_age() {
     let mut net = pair();
-    net.forge_lsas(0, (1, 0), vec![strange(1, INITIAL_SEQUENCE).with_age(3500)]);
+    net.forge_lsas(0, (1, 0), vec![strange_lsa(1, INITIAL_SEQUENCE).with_age(3500)]);
     net.run(secs(60));
     net.input(0, Input::Tick);
-    assert_eq!(net.lsa(0, &area_key(STRANGE, 1, 99)).map(|lsa| lsa.header.age), Some(3560));
+    assert_eq!(net.lsa(0, &strange(1)).map(|lsa| lsa.header.age), Some(3560));
     net.lose(1, PacketType::LsAck, (0, 1_000_000));
     net.run(secs(45));
-    assert!(net.lsa(0, &area_key(STRANGE, 1, 99)).is_none_or(|lsa| lsa.header.age == MAX_AGE));
+    assert!(net.lsa(0, &strange(1)).is_none_or(|lsa| lsa.header.age == MAX_AGE));
 }

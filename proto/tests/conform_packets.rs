@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{Net, area_key, lan, pair, raw_lsa, rid, secs};
+use common::{Net, lan, pair, raw_lsa, rid, secs, strange};
 use ospf_proto::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, INITIAL_SEQUENCE};
 use ospf_proto::engine::NetworkType;
 use ospf_proto::id::{AreaId, IfaceId};
-use ospf_proto::lsa::{LsType, Lsa, Options};
+use ospf_proto::lsa::{Lsa, Options};
 use ospf_proto::packet::{Hello, LsUpd, Packet, PacketBody, PacketHeader, PacketType};
 use ospf_proto::state::NeighborState;
 use ospf_proto::wire::Reader;
@@ -76,7 +76,7 @@ fn a_packet_to_all_d_routers_is_taken_by_dr_and_backup_only() {
         net.forget();
         // From the Backup or, to the Backup, from the DR: Full neighbors of all.
         let from = if router == 2 { 3 } else { 2 };
-        let lsa = raw_lsa(&area_key(LsType(0xaabc), router as u32, 99), INITIAL_SEQUENCE, &[]);
+        let lsa = raw_lsa(&strange(router as u32), INITIAL_SEQUENCE, &[]);
         let header = PacketHeader { router_id: rid(from as u32 + 1), area_id: AreaId(0), instance_id: 0 };
         let body = PacketBody::LsUpd(LsUpd { lsas: vec![lsa], rejected: Vec::new() });
         let src = net.address(from, 0);
@@ -84,7 +84,7 @@ fn a_packet_to_all_d_routers_is_taken_by_dr_and_backup_only() {
         let iface = net.iface(router, 0);
         net.inject(router, iface, (src, ALL_D_ROUTERS), &bytes);
         assert_eq!(net.drops(router), if takes { vec![] } else { vec!["destination"] }, "router {router}");
-        let held = net.lsa(router, &area_key(LsType(0xaabc), router as u32, 99)).is_some();
+        let held = net.lsa(router, &strange(router as u32)).is_some();
         assert_eq!(held, takes, "router {router}");
     }
 }
@@ -162,7 +162,7 @@ fn a_packet_of_another_instance_or_area_is_discarded_even_if_it_is_a_hello() {
 fn a_checksum_of_zero_is_a_failure_even_where_the_sums_come_out_right() {
     // Modulo 255 a check byte of 0 is as good as one of 255: of an LSA with the checksum 0xffff the sums are right
     // with 0 in its place, too.
-    let key = area_key(LsType(0xaabc), 1, 99);
+    let key = strange(1);
     let bodies = (0..=u16::MAX).map(|n| n.to_be_bytes());
     let lsa = bodies.map(|body| raw_lsa(&key, INITIAL_SEQUENCE, &[body[0], body[1], 0, 0]));
     let lsa = lsa.into_iter().find(|lsa| lsa.header.checksum == 0xffff).expect("one of 65,536");

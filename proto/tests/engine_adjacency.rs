@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, secs};
+use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, secs, strangers_meet};
 use ospf_proto::consts::INITIAL_SEQUENCE;
 use ospf_proto::ctx::{Event, Timer};
 use ospf_proto::engine::{Command, Companion, Input, LinkEvent, NetworkType};
@@ -16,26 +16,6 @@ use ospf_proto::state::{IfaceState, NeighborState};
 const KINDS: [PacketType; 5] =
     [PacketType::Hello, PacketType::DbDesc, PacketType::LsReq, PacketType::LsUpd, PacketType::LsAck];
 
-/// Two routers with `n` LSAs each, cut off from each other until now.
-fn databases(n: u32) -> Net {
-    let mut net = Net::new(11);
-    for _ in 0..2 {
-        net.router(|_| {});
-    }
-    net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
-    net.cut(0, 0, true);
-    net.start_all();
-    for router in 0..2 {
-        let prefixes = (0..n).map(|i| (prefix(&format!("2001:db8:{router}::{i:x}/128")), 1)).collect();
-        net.command(router, Command::Advertise { prefixes, companion: Companion::None });
-    }
-    net.run(secs(6));
-    assert!(net.engine(0).view().ready() && net.engine(1).view().ready(), "the link proved empty");
-    net.cut(0, 0, false);
-    net.forget();
-    net
-}
-
 fn mismatches(net: &Net) -> Vec<&'static str> {
     let events = net.nodes.iter().flat_map(|node| &node.events);
     let causes =
@@ -45,7 +25,7 @@ fn mismatches(net: &Net) -> Vec<&'static str> {
 
 #[test]
 fn two_large_databases_are_exchanged_without_loss_in_a_moment() {
-    let mut net = databases(130);
+    let mut net = strangers_meet(130);
     let took = net.run_until(secs(3), "full", |net| net.full(0, 1));
     assert!(took <= ms(1100), "{took:?}");
     net.run(secs(2));
@@ -63,7 +43,7 @@ fn any_one_packet_lost_during_the_exchange_is_made_up_for_by_master_and_slave() 
     for from in 0..2 {
         for kind in KINDS {
             for skip in 0..5 {
-                let mut net = databases(60);
+                let mut net = strangers_meet(60);
                 net.lose(from, kind, (skip, 1));
                 net.run_until(secs(5), "full", |net| net.full(0, 1));
                 net.run(secs(3));
@@ -80,7 +60,7 @@ fn any_one_packet_lost_during_the_exchange_is_made_up_for_by_master_and_slave() 
 fn three_packets_in_a_row_lost_are_made_up_for_too() {
     for from in 0..2 {
         for kind in [PacketType::DbDesc, PacketType::LsReq, PacketType::LsUpd, PacketType::LsAck] {
-            let mut net = databases(60);
+            let mut net = strangers_meet(60);
             net.lose(from, kind, (1, 3));
             net.run_until(secs(8), "full", |net| net.full(0, 1));
             net.run(secs(4));
@@ -92,7 +72,7 @@ fn three_packets_in_a_row_lost_are_made_up_for_too() {
 
 #[test]
 fn every_packet_delivered_twice_does_no_harm() {
-    let mut net = databases(60);
+    let mut net = strangers_meet(60);
     net.duplicate_percent = 100;
     net.run_until(secs(3), "full", |net| net.full(0, 1));
     net.run(secs(10));
@@ -103,7 +83,7 @@ fn every_packet_delivered_twice_does_no_harm() {
 #[test]
 fn a_replayed_database_description_costs_the_adjacency_only_for_a_moment() {
     for (victim, other) in [(0, 1), (1, 0)] {
-        let mut net = databases(60);
+        let mut net = strangers_meet(60);
         net.run_until(secs(3), "full", |net| net.full(0, 1));
         let sent = net.packets(other);
         let old = sent.into_iter().find_map(|(_, _, body)| matches!(body, PacketBody::DbDesc(_)).then_some(body));

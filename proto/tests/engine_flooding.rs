@@ -4,27 +4,13 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, secs};
+use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, row, secs, strange, updates};
 use ospf_proto::consts::{ALL_SPF_ROUTERS, INITIAL_SEQUENCE, MAX_AGE};
-use ospf_proto::engine::{Command, Companion, NetworkType};
+use ospf_proto::engine::{Command, Companion};
 use ospf_proto::id::{AreaId, Domain, LsaKey};
 use ospf_proto::lsa::{LsType, Lsa, LsaHeader};
 use ospf_proto::packet::{LsAck, Packet, PacketBody, PacketHeader, PacketType};
 use ospf_proto::state::NeighborState;
-
-/// Routers 0 - 1 - 2 in a row, settled.
-fn row() -> Net {
-    let mut net = Net::new(7);
-    for _ in 0..3 {
-        net.router(|_| {});
-    }
-    net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
-    net.link(&[1, 2], NetworkType::PointToPoint, |_, _| {});
-    net.start_all();
-    net.run(secs(10));
-    assert!(net.full(0, 1) && net.full(1, 2));
-    net
-}
 
 fn advertise(net: &mut Net, router: usize, metric: u16) {
     let prefixes = BTreeMap::from([(prefix("2001:db8:53::53/128"), metric)]);
@@ -37,11 +23,8 @@ fn stranger(net: &Net, router: usize) -> Vec<LsaHeader> {
     view.lsas().iter().filter(|l| l.key.adv_router == rid(99)).map(|l| l.lsa.with_age(l.age).header).collect()
 }
 
-fn updates(net: &Net, router: usize) -> Vec<Lsa> {
-    let sent = net.packets(router).into_iter();
-    sent.filter_map(|(_, _, body)| if let PacketBody::LsUpd(update) = body { Some(update.lsas) } else { None })
-        .flatten()
-        .collect()
+fn sent_lsas(net: &Net, router: usize) -> Vec<Lsa> {
+    updates(net, router).into_iter().flat_map(|(_, lsas)| lsas).collect()
 }
 
 #[test]
@@ -84,7 +67,7 @@ fn an_unknown_type_with_the_u_bit_goes_as_far_as_its_scope_says_and_without_it_s
 fn a_bad_lsa_in_an_update_is_dropped_and_the_others_are_used() {
     let mut net = pair();
     net.forget();
-    let lsa = |id| raw_lsa(&area_key(LsType(0xaabc), id, 99), INITIAL_SEQUENCE, &[1, 2, 3, 4]);
+    let lsa = |id| raw_lsa(&strange(id), INITIAL_SEQUENCE, &[1, 2, 3, 4]);
     let mut bad = lsa(2);
     let mut bytes = bad.raw.to_vec();
     bytes[22] ^= 0x40;
@@ -99,7 +82,7 @@ fn a_bad_lsa_in_an_update_is_dropped_and_the_others_are_used() {
 fn a_packet_that_is_not_for_us_or_not_whole_changes_nothing() {
     let mut net = pair();
     net.run(secs(20));
-    let lsa = raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE, &[1, 2, 3, 4]);
+    let lsa = raw_lsa(&strange(1), INITIAL_SEQUENCE, &[1, 2, 3, 4]);
     let update = PacketBody::LsUpd(ospf_proto::packet::LsUpd { lsas: vec![lsa], rejected: vec![] });
     let (src, dst) = (net.address(1, 0), net.address(0, 0));
     let (iface, other) = (net.iface(0, 0), "fe80::dead".parse().unwrap());
@@ -146,7 +129,7 @@ fn an_lsa_is_retransmitted_until_it_is_acknowledged_and_not_after() {
     advertise(&mut net, 0, 5);
     assert_eq!(net.engine(0).view().unacknowledged().len(), 1);
     net.run(secs(20));
-    assert_eq!(updates(&net, 0).len(), 4, "once, and once for each lost acknowledgment");
+    assert_eq!(sent_lsas(&net, 0).len(), 4, "once, and once for each lost acknowledgment");
     assert!(net.engine(0).view().unacknowledged().is_empty());
 }
 
@@ -167,7 +150,7 @@ fn acknowledgments_of_another_instance_are_refused_and_of_unknown_ones_ignored()
         net.forge(0, (1, 0), PacketBody::LsAck(LsAck { headers: vec![header] }));
         assert_eq!(net.engine(0).view().unacknowledged().len(), 1, "{header:?}");
     }
-    let unknown = raw_lsa(&area_key(LsType(0xaabc), 1, 99), 1, &[]).header;
+    let unknown = raw_lsa(&strange(1), 1, &[]).header;
     net.forge(0, (1, 0), PacketBody::LsAck(LsAck { headers: vec![unknown] }));
     assert_eq!(net.drops(0), vec!["ack_mismatch"; 3]);
     net.forge(0, (1, 0), PacketBody::LsAck(LsAck { headers: vec![header] }));
@@ -178,9 +161,7 @@ fn acknowledgments_of_another_instance_are_refused_and_of_unknown_ones_ignored()
 fn max_age_of_an_unknown_lsa_is_acknowledged_and_not_kept() {
     let mut net = pair();
     net.forget();
-    let lsas: Vec<Lsa> = (0..500)
-        .map(|id| raw_lsa(&area_key(LsType(0xaabc), id, 99), INITIAL_SEQUENCE, &[]).with_age(MAX_AGE))
-        .collect();
+    let lsas: Vec<Lsa> = (0..500).map(|id| raw_lsa(&strange(id), INITIAL_SEQUENCE, &[]).with_age(MAX_AGE)).collect();
     for part in lsas.chunks(50) {
         net.forge_lsas(0, (1, 0), part.to_vec());
     }
@@ -191,13 +172,13 @@ fn max_age_of_an_unknown_lsa_is_acknowledged_and_not_kept() {
         .map(|(_, _, body)| if let PacketBody::LsAck(ack) = body { ack.headers.len() } else { 0 })
         .sum();
     assert_eq!(acked, 500);
-    assert!(updates(&net, 0).is_empty());
+    assert!(sent_lsas(&net, 0).is_empty());
 }
 
 #[test]
 fn a_storm_of_max_age_goes_through_the_network_and_leaves_nothing() {
     let mut net = row();
-    let lsa = |id| raw_lsa(&area_key(LsType(0xaabc), id, 99), INITIAL_SEQUENCE, &[9; 8]);
+    let lsa = |id| raw_lsa(&strange(id), INITIAL_SEQUENCE, &[9; 8]);
     for part in (0..200).collect::<Vec<u32>>().chunks(40) {
         net.forge_lsas(0, (0, 1), part.iter().map(|id| lsa(*id)).collect());
     }
@@ -219,7 +200,7 @@ fn a_storm_of_max_age_goes_through_the_network_and_leaves_nothing() {
 #[test]
 fn an_lsa_that_nobody_refreshes_is_flooded_at_max_age_and_gone_everywhere() {
     let mut net = row();
-    let lsa = raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE, &[9; 8]);
+    let lsa = raw_lsa(&strange(1), INITIAL_SEQUENCE, &[9; 8]);
     net.forge_lsas(0, (0, 1), vec![lsa.with_age(MAX_AGE - 100)]);
     net.run(secs(90));
     assert_eq!(stranger(&net, 2).len(), 1);
@@ -239,7 +220,7 @@ fn max_age_lsas_stay_while_an_exchange_goes_on_and_go_when_it_is_over() {
     net.start(2);
     net.run_until(secs(5), "loading", |net| net.state(2, 1) == Some(NeighborState::Loading));
     assert!(net.full(0, 1));
-    let lsa = raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE, &[]);
+    let lsa = raw_lsa(&strange(1), INITIAL_SEQUENCE, &[]);
     net.forge_lsas(0, (0, 1), vec![lsa.with_age(MAX_AGE)]);
     net.run_until(secs(10), "full", |net| net.full(1, 2));
     net.run(secs(6));
@@ -257,26 +238,26 @@ fn an_older_instance_is_answered_with_ours_at_most_once_a_second() {
     net.run(secs(2));
     let key = LsaKey { link_state_id: ospf_proto::id::LinkStateId(1), ..area_key(LsType::INTRA_AREA_PREFIX, 1, 1) };
     let ours = net.lsa(0, &key).unwrap();
-    let old = raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE, &[]);
-    net.forge_lsas(0, (1, 0), vec![raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE + 5, &[])]);
+    let old = raw_lsa(&strange(1), INITIAL_SEQUENCE, &[]);
+    net.forge_lsas(0, (1, 0), vec![raw_lsa(&strange(1), INITIAL_SEQUENCE + 5, &[])]);
     net.run(secs(2));
     net.forget();
     for _ in 0..10 {
         net.forge_lsas(0, (1, 0), vec![old.clone()]);
     }
-    let back = updates(&net, 0);
+    let back = sent_lsas(&net, 0);
     assert_eq!(back.len(), 1);
     assert_eq!(back[0].header.sequence, INITIAL_SEQUENCE + 5);
     net.run(ms(1100));
     net.forge_lsas(0, (1, 0), vec![old]);
-    assert_eq!(updates(&net, 0).len(), 2);
+    assert_eq!(sent_lsas(&net, 0).len(), 2);
     assert_eq!(net.lsa(0, &key).unwrap().header.sequence, ours.header.sequence);
 }
 
 #[test]
 fn a_second_instance_within_a_second_is_dropped_unacknowledged_and_taken_later() {
     let mut net = pair();
-    let lsa = |n| raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE + n, &[]);
+    let lsa = |n| raw_lsa(&strange(1), INITIAL_SEQUENCE + n, &[]);
     net.forge_lsas(0, (1, 0), vec![lsa(0)]);
     net.run(ms(900));
     net.forget();
@@ -291,7 +272,7 @@ fn a_second_instance_within_a_second_is_dropped_unacknowledged_and_taken_later()
 #[test]
 fn a_duplicate_is_acknowledged_at_once_and_to_its_sender_alone() {
     let mut net = lan(3);
-    let lsa = raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE, &[]);
+    let lsa = raw_lsa(&strange(1), INITIAL_SEQUENCE, &[]);
     net.forge_lsas(0, (2, 0), vec![lsa.clone()]);
     net.run(secs(3));
     net.forget();
@@ -318,7 +299,7 @@ fn on_a_point_to_point_link_everything_is_multicast_but_answers() {
 fn an_update_from_a_neighbor_below_exchange_is_dropped() {
     let mut net = lan(4);
     net.forget();
-    let lsa = raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE, &[]);
+    let lsa = raw_lsa(&strange(1), INITIAL_SEQUENCE, &[]);
     net.forge_lsas(0, (1, 0), vec![lsa]);
     assert_eq!(net.drops(0), vec!["neighbor_state"]);
     assert!(stranger(&net, 0).is_empty());
@@ -327,7 +308,7 @@ fn an_update_from_a_neighbor_below_exchange_is_dropped() {
 #[test]
 fn the_age_on_the_wire_grows_by_a_second_a_hop_and_never_beyond_max_age() {
     let mut net = row();
-    let lsa = raw_lsa(&area_key(LsType(0xaabc), 1, 99), INITIAL_SEQUENCE, &[]);
+    let lsa = raw_lsa(&strange(1), INITIAL_SEQUENCE, &[]);
     net.forge_lsas(0, (0, 1), vec![lsa.with_age(100)]);
     net.run(ms(500));
     assert_eq!((stranger(&net, 1)[0].age, stranger(&net, 2)[0].age), (100, 101));

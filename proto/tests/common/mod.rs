@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ospf_proto::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS};
 use ospf_proto::ctx::{Event, Transmit};
-use ospf_proto::engine::{Command, Config, Engine, IfaceConfig, Input, LinkEvent, LinkState, NetworkType, Output};
+use ospf_proto::engine::{
+    Command, Companion, Config, Engine, IfaceConfig, Input, LinkEvent, LinkState, NetworkType, Output,
+};
 use ospf_proto::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey, RouterId};
 use ospf_proto::lsa::{LsType, Lsa, LsaHeader, Prefix};
 use ospf_proto::packet::{LsUpd, Packet, PacketBody, PacketHeader, PacketType};
@@ -496,6 +498,11 @@ pub fn area_key(ls_type: LsType, link_state_id: u32, router: u32) -> LsaKey {
     LsaKey { domain, ls_type, link_state_id: LinkStateId(link_state_id), adv_router: rid(router) }
 }
 
+/// The key of an LSA of a type that nobody knows, to be flooded through the area, by a router that is not there.
+pub fn strange(link_state_id: u32) -> LsaKey {
+    area_key(LsType(0xaabc), link_state_id, 99)
+}
+
 /// An LSA of any type with a body of bytes.
 pub fn raw_lsa(key: &LsaKey, sequence: i32, body: &[u8]) -> Lsa {
     let LsaKey { ls_type, link_state_id, adv_router, .. } = *key;
@@ -523,4 +530,45 @@ pub fn lan(n: usize) -> Net {
     net.start_all();
     net.run(secs(15));
     net
+}
+
+/// Routers 0 - 1 - 2 in a row, settled.
+pub fn row() -> Net {
+    let mut net = Net::new(7);
+    for _ in 0..3 {
+        net.router(|_| {});
+    }
+    net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
+    net.link(&[1, 2], NetworkType::PointToPoint, |_, _| {});
+    net.start_all();
+    net.run(secs(10));
+    assert!(net.full(0, 1) && net.full(1, 2));
+    net
+}
+
+/// Two routers with `n` prefix LSAs each that meet now: they were cut off from each other.
+pub fn strangers_meet(n: u32) -> Net {
+    let mut net = Net::new(11);
+    for _ in 0..2 {
+        net.router(|_| {});
+    }
+    net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
+    net.cut(0, 0, true);
+    net.start_all();
+    for router in 0..2 {
+        let prefixes = (0..n).map(|i| (prefix(&format!("2001:db8:{router}::{i:x}/128")), 1)).collect();
+        net.command(router, Command::Advertise { prefixes, companion: Companion::None });
+    }
+    net.run(secs(6));
+    assert!(net.engine(0).view().ready() && net.engine(1).view().ready(), "the link proved empty");
+    net.cut(0, 0, false);
+    net.forget();
+    net
+}
+
+/// The Link State Updates that a router has sent: where to, and what.
+pub fn updates(net: &Net, router: usize) -> Vec<(Ipv6Addr, Vec<Lsa>)> {
+    let sent = net.packets(router).into_iter();
+    sent.filter_map(|(_, dst, body)| if let PacketBody::LsUpd(update) = body { Some((dst, update.lsas)) } else { None })
+        .collect()
 }
