@@ -78,7 +78,7 @@ fn after_goodbye_a_link_event_does_not_bring_us_back() {
     net.command(server, Command::Goodbye);
     net.forget();
     let mut link = net.link_state(server, 0);
-    link.addresses.clear();
+    link.prefixes.clear();
     net.tell_link(server, 0, link);
     net.run(secs(10));
     assert!(net.packets(server).is_empty(), "not a word after the goodbye");

@@ -120,7 +120,6 @@ impl Attacker {
             mtu: 1500,
             link_local: Some(parties.address),
             prefixes: vec![],
-            addresses: vec![],
         };
         engine.handle(Instant::EPOCH, Input::Link(LinkEvent::State(link)));
         let inner = Arc::new(Inner {

@@ -310,7 +310,6 @@ impl Net {
             mtu: 1500,
             link_local: Some(port.address),
             prefixes: vec![link_prefix(link)?],
-            addresses: Vec::new(),
         };
         self.input(router, Input::Link(LinkEvent::State(state)))
     }

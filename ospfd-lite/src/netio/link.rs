@@ -238,11 +238,9 @@ impl Picture {
         let link_local = link_locals().find(|ip| Some(*ip) == before).or_else(|| link_locals().next());
         // A temporary address (RFC 8981) lies in the prefix of a stable one and comes and goes.
         let temporary = |address: &Address| address.flags.contains(AddressFlags::Secondary);
-        let others = || {
-            let others = addresses.iter().filter(|(ip, _)| !ip.is_unicast_link_local() && !ip.is_loopback());
-            others.filter(|(_, address)| !temporary(address))
-        };
-        let prefixes: BTreeSet<Prefix> = others().filter_map(|(_, address)| address.prefix).collect();
+        let others = addresses.iter().filter(|(ip, _)| !ip.is_unicast_link_local() && !ip.is_loopback());
+        let stable = others.filter(|(_, address)| !temporary(address));
+        let prefixes: BTreeSet<Prefix> = stable.filter_map(|(_, address)| address.prefix).collect();
         LinkState {
             iface,
             name: link.name.clone(),
@@ -250,7 +248,6 @@ impl Picture {
             mtu: link.mtu,
             link_local,
             prefixes: prefixes.into_iter().collect(),
-            addresses: others().map(|(ip, _)| *ip).collect(),
         }
     }
 }
@@ -304,6 +301,5 @@ mod tests {
         add(&mut picture, "2001:db8:1::1", 128, AddressFlags::Deprecated);
         let state = state(&picture, None);
         assert_eq!(state.prefixes, ["2001:db8::/64".parse().unwrap(), "2001:db8:1::1/128".parse().unwrap()]);
-        assert_eq!(state.addresses.len(), 3);
     }
 }

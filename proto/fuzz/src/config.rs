@@ -67,7 +67,6 @@ fn check_runs(config: &Config) {
             mtu: 1500,
             link_local: Some("fe80::1".parse().unwrap()),
             prefixes: Vec::new(),
-            addresses: Vec::new(),
         };
         engine.handle(Instant::EPOCH, Input::Link(LinkEvent::State(state)));
     }

@@ -380,7 +380,6 @@ impl Bytes<'_> {
             1 => link.link_local = Some(address(self.router())),
             2 => link.mtu = self.u16(),
             3 => link.prefixes = self.prefixes().into_iter().map(|listed| listed.prefix).collect(),
-            4 => link.addresses = self.prefixes().into_iter().map(|listed| listed.prefix.address()).collect(),
             5 => link.name = format!("eth{}", self.u8() % 4),
             6 => {
                 let gone = link.iface;

@@ -89,7 +89,6 @@ pub fn address(router: RouterId) -> Ipv6Addr {
 /// A link as the kernel of router `n` first has it.
 pub fn link_state(router: RouterId, iface: IfaceId) -> LinkState {
     let shared = Ipv6Addr::new(0x2001, 0xdb8, 0, iface.0 as u16, 0, 0, 0, 0);
-    let own = Ipv6Addr::new(0x2001, 0xdb8, 0, iface.0 as u16, 0, 0, 0, router.0 as u16);
     LinkState {
         iface,
         name: format!("eth{}", iface.0),
@@ -97,7 +96,6 @@ pub fn link_state(router: RouterId, iface: IfaceId) -> LinkState {
         mtu: 1500,
         link_local: Some(address(router)),
         prefixes: vec![Prefix::new(shared, 64).unwrap()],
-        addresses: vec![own],
     }
 }
 

@@ -152,11 +152,10 @@ impl Engine {
             self.iface_down(id);
         }
         let Some(iface) = self.core.ifaces.get_mut(&id) else { return };
-        let same = (&iface.prefixes, &iface.addresses) == (&link.prefixes, &link.addresses);
+        let same = iface.prefixes == link.prefixes;
         iface.mtu = link.mtu;
         iface.link_local = link_local;
         iface.prefixes = link.prefixes;
-        iface.addresses = link.addresses;
         self.core.ctx.origination_due |= !same;
         if usable {
             let dead_interval = iface.dead_interval();

@@ -53,10 +53,8 @@ pub struct LinkState {
     pub mtu: u16,
     /// The link-local address to speak from; without one the interface stays Down.
     pub link_local: Option<Ipv6Addr>,
-    /// The prefixes of the other addresses of the interface.
+    /// The prefixes of the other addresses of the interface (a /128 is advertised with the LA-bit).
     pub prefixes: Vec<Prefix>,
-    /// The other addresses themselves (a /128 on a loopback is advertised with the LA-bit).
-    pub addresses: Vec<Ipv6Addr>,
 }
 
 /// Commands: each states a whole wanted state, so that repeating one changes nothing.

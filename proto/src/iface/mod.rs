@@ -72,8 +72,6 @@ pub struct Iface {
     pub link_local: Ipv6Addr,
     /// The link's prefixes.
     pub prefixes: Vec<Prefix>,
-    /// Our other addresses on it.
-    pub addresses: Vec<Ipv6Addr>,
     /// The Designated Router; 0.0.0.0: none.
     pub dr: RouterId,
     /// The Backup Designated Router; 0.0.0.0: none.
@@ -100,7 +98,6 @@ impl Iface {
             mtu: 0,
             link_local: Ipv6Addr::UNSPECIFIED,
             prefixes: Vec::new(),
-            addresses: Vec::new(),
             dr: RouterId(0),
             bdr: RouterId(0),
             neighbors: BTreeMap::new(),

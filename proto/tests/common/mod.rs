@@ -166,7 +166,6 @@ impl Net {
                 mtu: 1500,
                 link_local: Some(address),
                 prefixes: vec![Prefix::new(link_prefix, 64).unwrap()],
-                addresses: Vec::new(),
             });
             ports.push(Port { router: *router, iface, address, cut: false });
         }
