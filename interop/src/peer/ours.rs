@@ -222,90 +222,90 @@ pub fn interface_tables(interfaces: &[IfaceSpec]) -> Result<String> {
     Ok(out)
 }
 
-/// ospfd-lite as a router.
+/// What our two daemons differ in as peers.
+trait Ours: std::fmt::Debug + Send {
+    /// Program and version.
+    const VERSION: &'static str;
+    /// The subjects of `show` that tell all about its state.
+    const SUBJECTS: &'static [&'static str];
+    /// Why nobody may set the metric of its prefixes.
+    const OWN_METRICS: &'static str;
+
+    /// The file for this specification.
+    fn configuration(&self, spec: &RouterSpec) -> Result<String>;
+}
+
+/// One of our daemons as a peer.
 #[derive(Debug)]
-pub struct Lite {
+pub struct Own<P> {
     spec: RouterSpec,
     daemon: Daemon,
+    program: P,
+}
+
+/// ospfd-lite as a router.
+pub type Lite = Own<Router>;
+/// server-speaker beside a service.
+pub type Speaker = Own<Server>;
+
+/// What an ospfd-lite has of its own: nothing.
+#[derive(Debug)]
+pub struct Router;
+
+/// What a server-speaker has of its own.
+#[derive(Debug)]
+pub struct Server {
+    /// Lines at the top of its file.
+    globals: String,
+    /// The `[[service]]` tables.
+    services: String,
+}
+
+impl Ours for Router {
+    const VERSION: &'static str = concat!("ospfd-lite ", env!("CARGO_PKG_VERSION"));
+    const SUBJECTS: &'static [&'static str] = &["neighbor", "interface", "database", "route"];
+    const OWN_METRICS: &'static str = "ospfd-lite does not originate it";
+
+    fn configuration(&self, spec: &RouterSpec) -> Result<String> {
+        if !spec.prefixes.is_empty() {
+            bail!("{}: ospfd-lite originates the prefixes of its interfaces only", spec.name);
+        }
+        Ok(format!("router-id = \"{}\"\n{}", spec.router_id, interface_tables(&spec.interfaces)?))
+    }
+}
+
+impl Ours for Server {
+    const VERSION: &'static str = concat!("server-speaker ", env!("CARGO_PKG_VERSION"));
+    const SUBJECTS: &'static [&'static str] = &["service", "neighbor", "database"];
+    const OWN_METRICS: &'static str = "the law of server-speaker sets it";
+
+    fn configuration(&self, spec: &RouterSpec) -> Result<String> {
+        let interfaces = interface_tables(&spec.interfaces)?;
+        let Self { globals, services } = self;
+        Ok(format!("router-id = \"{}\"\n{globals}\n{interfaces}\n{services}", spec.router_id))
+    }
 }
 
 impl Lite {
     /// Prepares it.
     pub fn new(netns: &Netns, spec: RouterSpec, directory: PathBuf) -> Result<Self> {
         let daemon = Daemon::new("ospfd-lite", netns, &spec.name, &directory)?;
-        Ok(Self { spec, daemon })
+        Ok(Self { spec, daemon, program: Router })
     }
-
-    fn configuration(&self) -> Result<String> {
-        if !self.spec.prefixes.is_empty() {
-            bail!("{}: ospfd-lite originates the prefixes of its interfaces only", self.spec.name);
-        }
-        Ok(format!("router-id = \"{}\"\n{}", self.spec.router_id, interface_tables(&self.spec.interfaces)?))
-    }
-}
-
-impl Peer for Lite {
-    fn spec(&self) -> &RouterSpec {
-        &self.spec
-    }
-
-    fn netns(&self) -> &Netns {
-        &self.daemon.netns
-    }
-
-    fn version(&self) -> String {
-        concat!("ospfd-lite ", env!("CARGO_PKG_VERSION")).into()
-    }
-
-    fn start(&mut self) -> Result<()> {
-        let configuration = self.configuration()?;
-        self.daemon.start(&configuration)
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        self.daemon.stop()
-    }
-
-    fn kill(&mut self) -> Result<()> {
-        self.daemon.kill()
-    }
-
-    fn neighbors(&mut self) -> Result<Vec<Neighbor>> {
-        self.daemon.neighbors()
-    }
-
-    fn database(&mut self) -> Result<Database> {
-        self.daemon.database()
-    }
-
-    fn set_metric(&mut self, prefix: Ipv6Network, _metric: u16) -> Result<()> {
-        bail!("{}: ospfd-lite does not originate {prefix}", self.spec.name)
-    }
-
-    fn diagnostics(&mut self) -> String {
-        self.daemon.diagnostics(&["neighbor", "interface", "database", "route"])
-    }
-}
-
-/// server-speaker beside a service.
-#[derive(Debug)]
-pub struct Speaker {
-    spec: RouterSpec,
-    globals: String,
-    services: String,
-    daemon: Daemon,
 }
 
 impl Speaker {
     /// Prepares it; `services` are the `[[service]]` tables as they stand in the file.
     pub fn new(netns: &Netns, spec: RouterSpec, services: &str, directory: &Path) -> Result<Self> {
         let daemon = Daemon::new("server-speaker", netns, &spec.name, directory)?;
-        Ok(Self { spec, globals: String::new(), services: services.into(), daemon })
+        let program = Server { globals: String::new(), services: services.into() };
+        Ok(Self { spec, daemon, program })
     }
 
     /// The same with more lines at the top of its file.
-    pub fn with_globals(self, globals: &str) -> Self {
-        Self { globals: globals.into(), ..self }
+    pub fn with_globals(mut self, globals: &str) -> Self {
+        self.program.globals = globals.into();
+        self
     }
 
     /// More arguments for `run`.
@@ -320,7 +320,8 @@ impl Speaker {
     }
 }
 
-impl Peer for Speaker {
+#[allow(private_bounds, reason = "there are these two")]
+impl<P: Ours> Peer for Own<P> {
     fn spec(&self) -> &RouterSpec {
         &self.spec
     }
@@ -330,13 +331,11 @@ impl Peer for Speaker {
     }
 
     fn version(&self) -> String {
-        concat!("server-speaker ", env!("CARGO_PKG_VERSION")).into()
+        P::VERSION.into()
     }
 
     fn start(&mut self) -> Result<()> {
-        let interfaces = interface_tables(&self.spec.interfaces)?;
-        let (id, globals, services) = (self.spec.router_id, &self.globals, &self.services);
-        let configuration = format!("router-id = \"{id}\"\n{globals}\n{interfaces}\n{services}");
+        let configuration = self.program.configuration(&self.spec)?;
         self.daemon.start(&configuration)
     }
 
@@ -357,10 +356,10 @@ impl Peer for Speaker {
     }
 
     fn set_metric(&mut self, prefix: Ipv6Network, _metric: u16) -> Result<()> {
-        bail!("{}: the law of server-speaker sets the metric of {prefix}", self.spec.name)
+        bail!("{}: the metric of {prefix} cannot be set: {}", self.spec.name, P::OWN_METRICS)
     }
 
     fn diagnostics(&mut self) -> String {
-        self.daemon.diagnostics(&["service", "neighbor", "database"])
+        self.daemon.diagnostics(P::SUBJECTS)
     }
 }
