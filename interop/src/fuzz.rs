@@ -23,6 +23,11 @@ const AT_ONCE: usize = 2;
 const MEMORY_MIB: u32 = 2048;
 /// One input may take so many seconds.
 const SLOWEST: u32 = 60;
+/// The release of cargo-fuzz that is installed where there is none.
+const CARGO_FUZZ: &str = "0.13.2";
+/// Targets of so many features that libFuzzer's entropic schedule, which counts each in every run, takes longer than the
+/// target itself.
+const MANY_FEATURES: [&str; 1] = ["engine_ops"];
 
 /// Options of `lab fuzz`.
 #[derive(Debug, Clone, clap::Args)]
@@ -118,10 +123,14 @@ fn install() -> Result<()> {
     if there.context("starting cargo")?.success() {
         return Ok(());
     }
-    println!("installing cargo-fuzz: cargo install cargo-fuzz --locked");
-    let status = Command::new(cargo()).args(["install", "cargo-fuzz", "--locked"]).status()?;
+    let arguments = ["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ];
+    println!("there is no cargo-fuzz: cargo {}", arguments.join(" "));
+    let status = Command::new(cargo()).args(arguments).status().context("starting cargo")?;
     if !status.success() {
-        bail!("cargo install cargo-fuzz failed ({status}); it needs a C++ compiler (build-essential) and the registry");
+        bail!(
+            "cargo {} failed ({status}); it needs a C++ compiler (build-essential) and the registry",
+            arguments.join(" ")
+        );
     }
     Ok(())
 }
@@ -130,10 +139,18 @@ fn cargo() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// `cargo fuzz <verb>` in the crate above `fuzz`. The daemons are built in only where their files are fuzzed.
+/// `cargo fuzz <verb>` in the crate above `fuzz`. The daemons are built in only where their files are fuzzed. Comparisons are
+/// not traced: that takes as long as all the rest of a run, and the dictionary, the corpora and the made-right checksums
+/// lead behind what it would find.
 fn cargo_fuzz(proto: &Path, verb: &str, targets: &[&str]) -> Command {
     let mut command = Command::new(cargo());
-    command.current_dir(proto).env("RUSTC_BOOTSTRAP", "1").args(["fuzz", verb, "--sanitizer", "none"]);
+    command.current_dir(proto).env("RUSTC_BOOTSTRAP", "1").args([
+        "fuzz",
+        verb,
+        "--sanitizer",
+        "none",
+        "--no-trace-compares",
+    ]);
     if !targets.contains(&"config") {
         command.arg("--no-default-features");
     }
@@ -151,6 +168,9 @@ fn run_target(mut command: Command, (proto, target): (&Path, &str), seconds: u32
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-rss_limit_mb={MEMORY_MIB}"));
     command.arg(format!("-timeout={SLOWEST}"));
+    if MANY_FEATURES.contains(&target) {
+        command.arg("-entropic=0");
+    }
     let dictionary = proto.join(format!("fuzz/{target}.dict"));
     if dictionary.is_file() {
         command.arg(format!("-dict={}", dictionary.display()));
