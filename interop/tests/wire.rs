@@ -1,5 +1,5 @@
 //! What we put on the wire, judged by Wireshark's dissector: every packet and LSA type decodes, nothing is malformed, every
-//! checksum is right; and the same judge does see a checksum that is wrong.
+//! checksum is right; and the same judge does see a checksum that is wrong. Around it the IPv6 header is as OSPF wants it.
 
 mod common;
 
@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::Write,
+    net::Ipv6Addr,
     path::Path,
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -43,7 +44,10 @@ const LSA_TYPES: [(&str, &str); 5] = [
 ];
 
 fn main() -> ExitCode {
-    let tests = [LabTest::new("wireshark_finds_nothing_wrong_with_what_we_send", wireshark_finds_nothing_wrong)];
+    let tests = [
+        LabTest::new("wireshark_finds_nothing_wrong_with_what_we_send", wireshark_finds_nothing_wrong),
+        LabTest::new("every_packet_has_hop_limit_1_class_cs6_and_a_link_local_source", ipv6_headers),
+    ];
     harness::main(Needs::Daemons, &tests)
 }
 
@@ -92,6 +96,49 @@ fn wireshark_finds_nothing_wrong(lab: &mut Lab) -> Result<()> {
     let found = self::complaints(&planted)?;
     ensure!(!found.is_empty(), "a planted wrong checksum was not found");
     println!("planted and found: {}", found.join("; "));
+    Ok(())
+}
+
+/// The IPv6 header of every packet of ours (RFC 5340 §A.1, RFC 2328 §A.1), multicast and unicast.
+fn ipv6_headers(lab: &mut Lab) -> Result<()> {
+    ensure!(Path::new(TSHARK).exists(), "no {TSHARK}: install the Debian package `tshark`");
+    let file = lab.directory().join("headers.pcap");
+    let router = Version::Ours;
+    let mut farm = SpeakerFarm::build(lab, Setup::new("", &router))?;
+    let capture = Capture::start(&farm.farm.router, Farm::FARM_SIDE, &file, Keep::Ospf)?;
+    for server in 0..3 {
+        farm.start(lab, server)?;
+    }
+    farm.explain(lab, |farm, _| farm.wait_members(&[0, 1, 2], Instant::now(), common::PATIENCE))?;
+    capture.finish()?;
+    let fields = ["ipv6.hlim", "ipv6.tclass", "ipv6.nxt", "ipv6.src", "ipv6.dst", "ospf.msg"];
+    let arguments: Vec<&str> =
+        ["-T", "fields"].into_iter().chain(fields.iter().flat_map(|field| ["-e", field])).collect();
+    let shown = tshark(&arguments, &file)?;
+    let (mut multicast, mut unicast) = (BTreeMap::<String, usize>::new(), BTreeMap::<String, usize>::new());
+    for line in shown.lines() {
+        let [hop_limit, class, next_header, source, destination, message] = line.split('\t').collect::<Vec<_>>()[..]
+        else {
+            bail!("{fields:?} of a packet: {line}");
+        };
+        ensure!(hop_limit == "1", "hop limit {hop_limit}: {line}");
+        // CS6 without ECN: precedence Internetwork Control.
+        ensure!(same_number(class, "0xc0"), "traffic class {class}: {line}");
+        ensure!(next_header == "89", "next header {next_header}: {line}");
+        let source: Ipv6Addr = source.parse().with_context(|| line.to_owned())?;
+        ensure!(source.is_unicast_link_local(), "from {source}: {line}");
+        let destination: Ipv6Addr = destination.parse().with_context(|| line.to_owned())?;
+        ensure!(destination.is_multicast() || destination.is_unicast_link_local(), "to {destination}: {line}");
+        let seen = if destination.is_multicast() { &mut multicast } else { &mut unicast };
+        *seen.entry(message.to_owned()).or_default() += 1;
+    }
+    println!("by type, multicast {multicast:?}, unicast {unicast:?}");
+    // Hellos and updates are multicast, the exchange is not: both ways of sending were looked at.
+    for (seen, number, name) in
+        [(&multicast, "1", "Hello"), (&multicast, "4", "Link State Update"), (&unicast, "2", "Database Description")]
+    {
+        ensure!(seen.contains_key(number), "no {name}: multicast {multicast:?}, unicast {unicast:?}");
+    }
     Ok(())
 }
 
