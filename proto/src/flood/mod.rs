@@ -14,7 +14,7 @@ use crate::ctx::Ctx;
 use crate::id::{Domain, IfaceId, LsaKey, RouterId};
 use crate::iface::Iface;
 use crate::lsa::{LsType, Lsa};
-use crate::lsdb::{Change, Limits, Lsdb, Source};
+use crate::lsdb::{Change, Entry, Limits, Lsdb, Source};
 use crate::neighbor::{Neighbor, NeighborEvent};
 use crate::state::{IfaceState, NeighborState};
 use crate::time::Instant;
@@ -71,7 +71,6 @@ impl Core {
     pub fn install(&mut self, domain: Domain, lsa: Lsa, source: Source) {
         let key = lsa.key(domain);
         let now = self.ctx.now;
-        let old = self.lsdb.get(&key).map(|entry| entry.lsa().clone());
         for iface in self.ifaces.values_mut() {
             // An acknowledgment still held back is of the instance before: sent now, it would be taken for one of
             // what the neighbor may have learned anew since, and what we flood instead answers it as well.
@@ -80,9 +79,11 @@ impl Core {
                 neighbor.acknowledged(&mut self.ctx, &key);
             }
         }
-        let change = self.lsdb.install(domain, lsa.clone(), source, now);
+        let (change, before) = self.lsdb.replace(domain, lsa, source, now);
         if change != Change::Refreshed {
-            self.note_change(Changed { key, old, new: Some(lsa) });
+            let old = before.map(Entry::into_lsa);
+            let new = self.lsdb.get(&key).map(|entry| entry.lsa().clone());
+            self.note_change(Changed { key, old, new });
         }
     }
 
@@ -106,7 +107,7 @@ impl Core {
         for neighbor in self.ifaces.values_mut().flat_map(|iface| iface.neighbors.values_mut()) {
             neighbor.acknowledged(&mut self.ctx, key);
         }
-        self.note_change(Changed { key: *key, old: Some(entry.lsa().clone()), new: None });
+        self.note_change(Changed { key: *key, old: Some(entry.into_lsa()), new: None });
     }
 
     /// Every neighbor.

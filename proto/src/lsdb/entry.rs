@@ -38,6 +38,11 @@ impl Entry {
         &self.lsa
     }
 
+    /// The LSA, taken out.
+    pub fn into_lsa(self) -> Lsa {
+        self.lsa
+    }
+
     /// How it came.
     pub fn source(&self) -> Source {
         self.source

@@ -83,26 +83,31 @@ impl Lsdb {
 
     /// Installs an instance in place of the one before, if any.
     pub fn install(&mut self, domain: Domain, lsa: Lsa, source: Source, now: Instant) -> Change {
+        self.replace(domain, lsa, source, now).0
+    }
+
+    /// Installs an instance and hands out the one before, if any.
+    pub fn replace(&mut self, domain: Domain, lsa: Lsa, source: Source, now: Instant) -> (Change, Option<Entry>) {
         let key = lsa.key(domain);
         let entry = Entry::new(lsa, source, now);
         let expires = entry.expires();
-        let change = match self.entries.insert(key, entry) {
+        let before = self.entries.insert(key, entry);
+        let change = match &before {
             None => {
-                self.by_expiry.insert((expires, key));
                 self.by_router.insert((key.adv_router, key));
                 self.census.added(key.adv_router);
-                return Change::New;
+                Change::New
             }
             Some(before) => {
                 self.by_expiry.remove(&(before.expires(), key));
                 match self.entries.get(&key) {
-                    Some(after) if after.same_meaning(&before, now) => Change::Refreshed,
+                    Some(after) if after.same_meaning(before, now) => Change::Refreshed,
                     _ => Change::Changed,
                 }
             }
         };
         self.by_expiry.insert((expires, key));
-        change
+        (change, before)
     }
 
     /// Removes an instance.

@@ -51,8 +51,8 @@ struct Aggregate<'a> {
     /// Of the Router-LSA with the smallest Link State ID.
     options: Options,
     links: Vec<&'a RouterLink>,
-    /// The routers that it has point-to-point links to.
-    peers: BTreeSet<RouterId>,
+    /// The routers that it has point-to-point links to, in order.
+    peers: Vec<RouterId>,
 }
 
 impl Graph {
@@ -77,7 +77,9 @@ impl Graph {
                     continue;
                 };
                 let confirmed = match id {
-                    VertexId::Router(peer) => routers.get(&peer).is_some_and(|back| back.peers.contains(router)),
+                    VertexId::Router(peer) => {
+                        routers.get(&peer).is_some_and(|back| back.peers.binary_search(router).is_ok())
+                    }
                     VertexId::Network { .. } => networks.get(&id).is_some_and(|attached| attached.contains(router)),
                 };
                 if !confirmed || to == from {
@@ -169,10 +171,13 @@ fn routers(lsdb: &Lsdb, area: AreaId, now: Instant) -> BTreeMap<RouterId, Aggreg
             .or_insert_with(|| Aggregate { options: body.options, ..Aggregate::default() });
         for link in &body.links {
             if link.link_type == RouterLinkType::PointToPoint {
-                aggregate.peers.insert(link.neighbor_router_id);
+                aggregate.peers.push(link.neighbor_router_id);
             }
             aggregate.links.push(link);
         }
+    }
+    for aggregate in routers.values_mut() {
+        aggregate.peers.sort_unstable();
     }
     routers
 }
