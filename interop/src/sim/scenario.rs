@@ -142,8 +142,15 @@ impl Scenario {
         let duplicates = random.between(0, 50);
         // Mostly SPF follows at once; in some networks it is held back.
         let spf_interval = Duration::from_millis(if self.seed % 8 == 6 { 1000 } else { 0 });
-        let weather =
-            Weather { loss: self.loss, duplicates, hello: self.hello, exact_every: 16, spf_interval, loops: true };
+        let weather = Weather {
+            loss: self.loss,
+            duplicates,
+            hello: self.hello,
+            checked_every: 1,
+            exact_every: 16,
+            spf_interval,
+            loops: true,
+        };
         let mut net = Net::new(topology(self.seed, self.routers), weather, self.seed)?;
         net.trace = trace;
         let mut stage = Stage { steps: BTreeMap::new(), number: 0 };

@@ -31,9 +31,9 @@ pub struct Options {
     /// Routers per network, a fifth of them servers.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(3..=200))]
     routers: u16,
-    /// Threads; 0: one per processor.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    /// How many seeds to play at a time; 0: one per processor.
+    #[arg(long, short, default_value_t = 0)]
+    jobs: usize,
     /// Stop at the first failing seed.
     #[arg(long)]
     fail_fast: bool,
@@ -77,7 +77,7 @@ pub fn run(options: &Options) -> Result<bool> {
         });
     }
     let begin = Instant::now();
-    let threads = match options.threads {
+    let threads = match options.jobs {
         0 => thread::available_parallelism().map_or(1, usize::from),
         n => n,
     };
