@@ -34,6 +34,8 @@ pub struct Load {
     pub served: u64,
     /// Queries dropped because the queue was full.
     pub dropped: u64,
+    /// Microseconds in which the service was busy, over the number of its workers; none where nobody tells.
+    pub busy: Option<u64>,
     /// Bytes of buffer in use.
     pub queue: u64,
     /// Bytes of buffer there are.

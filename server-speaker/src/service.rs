@@ -55,7 +55,7 @@ pub struct Service {
 impl Service {
     /// Opens the monitors; nothing is advertised before the service is seen alive.
     pub fn open(config: &ServiceConfig, router: RouterId, (now, seed): (Instant, u64)) -> Result<Self, MonitorError> {
-        let params = Params { policy: config.policy, router, nominal: config.capacity };
+        let params = Params { policy: config.policy, router, nominal: config.capacity, shares: false };
         let monitors = config.monitors.iter().cloned().map(SocketMonitor::open).collect::<Result<_, _>>()?;
         Ok(Service {
             law: law::State::new(&params, now, seed),
@@ -128,8 +128,11 @@ impl Service {
         }
         let farm = area.farm_of(first, config.ecmp_width);
         let before = self.law.cost;
-        let (state, decision) =
-            law::step(&self.params, self.law.clone(), &Inputs { now, load: self.sample.load, farm: &farm });
+        let (state, decision) = law::step(
+            &self.params,
+            self.law.clone(),
+            &Inputs { now, load: self.sample.load, farm: &farm, self_test: None },
+        );
         self.law = state;
         if decision.changed {
             let reason = decision.reason.to_string();

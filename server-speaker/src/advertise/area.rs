@@ -136,7 +136,10 @@ impl Area {
 
     /// The farm of `prefix` as the law sees it; `width` is the configured number of equal-cost next hops.
     pub fn farm_of(&self, prefix: &Prefix, width: Option<u16>) -> Farm {
-        let peer = |(router, cost)| Peer { router, cost, claim: self.record(router, prefix).map(claim) };
+        let peer = |(router, cost)| {
+            let record = self.record(router, prefix);
+            Peer { router, cost, claim: record.map(claim), hops: record.map_or(1, |record| u32::from(record.m.max(1))) }
+        };
         let told = self.link_routers().filter_map(|r| self.farm.get(&r)).map(|tlv| tlv.ecmp_width).filter(|w| *w > 0);
         let width = width.or(told.min()).unwrap_or(WIDTH);
         Farm {
@@ -176,8 +179,8 @@ mod tests {
         lab.server(4, &[("2001:db8::53/128", 21)]);
         let farm = lab.area().farm_of(&prefix("2001:db8::53/128"), None);
         let claim = Claim { mu: Some(700.0), x: Some(350.5), nominal: None };
-        assert_eq!(farm.peers[0], Peer { router: RouterId(3), cost: 10, claim: Some(claim) });
-        assert_eq!(farm.peers[1], Peer { router: RouterId(4), cost: 21, claim: None });
+        assert_eq!(farm.peers[0], Peer { router: RouterId(3), cost: 10, claim: Some(claim), hops: 1 });
+        assert_eq!(farm.peers[1], Peer { router: RouterId(4), cost: 21, claim: None, hops: 1 });
         assert_eq!((farm.width, farm.by_capacity), (16, false));
     }
 

@@ -150,6 +150,8 @@ pub(super) struct Moment<'a> {
     pub(super) now: Instant,
     pub(super) me: RouterId,
     pub(super) mu: Option<f64>,
+    /// A self-test has told `mu`: no hold-down is needed to believe it.
+    pub(super) tested: bool,
     pub(super) assessment: &'a Assessment,
 }
 
@@ -262,7 +264,7 @@ impl ClassRule {
             return Reason::StillBetterOff;
         }
         let urgent = a.goodput < URGENT * a.load;
-        if now < absence.until && !urgent {
+        if now < absence.until && !urgent && !moment.tested {
             self.join_since = None;
             return Reason::HoldDown;
         }
@@ -307,7 +309,7 @@ mod tests {
 
     /// Servers 1..n of 1000 q/s at cost 10 that carry `x` each, and me with `mu` at `cost`.
     fn farm(n: u32, x: f64, mu: f64, cost: u16) -> Assessment {
-        let member = |router, mu, x, cost| Member { router, cost, in_class: cost == 10, mu, x, m: 1.0 };
+        let member = |router, mu, x, cost| Member { router, cost, in_class: cost == 10, mu, x, m: 1.0, hops: 1 };
         let mut members: Vec<Member> = (1..=n).map(|r| member(RouterId(r), 1000.0, x, 10)).collect();
         members.push(member(ME, mu, if cost == 10 { x } else { 0.0 }, cost));
         Assessment::new(&members, 64, ME)
@@ -318,18 +320,19 @@ mod tests {
         random: Random,
         now: f64,
         mu: Option<f64>,
+        tested: bool,
     }
 
     impl Run {
         fn new() -> Self {
             let mut random = Random::new(1);
-            Run { rule: ClassRule::new(at(0.0), &mut random), random, now: 0.0, mu: Some(300.0) }
+            Run { rule: ClassRule::new(at(0.0), &mut random), random, now: 0.0, mu: Some(300.0), tested: false }
         }
 
         fn step(&mut self, a: &Assessment) -> Option<Reason> {
             self.now += 0.1;
             self.rule.watch(at(self.now), &a.class);
-            let moment = Moment { now: at(self.now), me: ME, mu: self.mu, assessment: a };
+            let moment = Moment { now: at(self.now), me: ME, mu: self.mu, tested: self.tested, assessment: a };
             self.rule.evaluate(&moment, &mut self.random)
         }
 
@@ -417,6 +420,15 @@ mod tests {
     }
 
     #[test]
+    fn a_passed_self_test_needs_no_hold_down() {
+        let mut run = Run::new();
+        run.leave();
+        run.tested = true;
+        let back = run.run(&farm(7, 600.0, 1000.0, 20), 60.0).1.unwrap();
+        assert!((5.0..=6.1).contains(&back), "the dwell alone, not {back}");
+    }
+
+    #[test]
     fn urgent_help_comes_back_after_one_second_whatever_the_hold() {
         let mut run = Run::new();
         run.leave();
@@ -451,7 +463,7 @@ mod tests {
             member.x = if member.router == RouterId(1) { 2200.0 } else { 350.0 };
         }
         members.retain(|m| m.router != ME);
-        members.push(Member { router: ME, cost: 20, in_class: false, mu: 300.0, x: 0.0, m: 1.0 });
+        members.push(Member { router: ME, cost: 20, in_class: false, mu: 300.0, x: 0.0, m: 1.0, hops: 1 });
         let a = Assessment::new(&members, 64, ME);
         let (reasons, back) = run.run(&a, 30.0);
         assert!((11.9..13.0).contains(&back.unwrap()), "verified after {back:?}");
@@ -466,7 +478,7 @@ mod tests {
     fn the_last_one_standing_goes_in_at_once() {
         let mut run = Run::new();
         run.leave();
-        let alone = Member { router: ME, cost: 20, in_class: true, mu: 300.0, x: 100.0, m: 1.0 };
+        let alone = Member { router: ME, cost: 20, in_class: true, mu: 300.0, x: 100.0, m: 1.0, hops: 1 };
         assert_eq!(run.step(&Assessment::new(&[alone], 64, ME)), Some(Reason::ClassEmpty));
     }
 

@@ -1,5 +1,5 @@
-//! ESTIMATE: the black-box estimator of a service's capacity mu and offered rate x from its queue, and the rule that
-//! says when the peers are told (see [`crate::law`]).
+//! ESTIMATE: a service's capacity mu and offered rate x, from its queue alone (black box) or from how busy it says it is
+//! (`busy`), and the rule that says when the peers are told (see [`crate::law`]).
 //!
 //! Capacity shows only while the queue is backlogged: then the dequeue rate *is* the capacity. Otherwise mu creeps
 //! back towards the nominal, so that a recovery is noticed; each new saturation halves the creep.
@@ -11,6 +11,7 @@
 use ospf_proto::time::Instant;
 use serde::Serialize;
 
+use super::busy::BusyRatio;
 use crate::sample::{Load, maybe_seconds, seconds};
 
 /// Time constant of the offered rate.
@@ -72,6 +73,8 @@ pub struct Estimator {
     busy_for: f64,
     /// Kernel memory of one datagram as far as it was seen.
     datagram_bytes: Option<u64>,
+    /// Where the service tells how busy it is, that is the better witness.
+    busy: Option<BusyRatio>,
     last: Option<Reading>,
 }
 
@@ -112,6 +115,7 @@ impl Estimator {
             busy_rate: 0.0,
             busy_for: 0.0,
             datagram_bytes: None,
+            busy: None,
             last: None,
         }
     }
@@ -146,8 +150,26 @@ impl Estimator {
         self.served += weight(dt, TAU_RATES) * (rate - self.served);
         let tick = Tick { now, dt, rate, dropped, before: last.load, after: load };
         self.judge_backlog(&tick);
-        if !hold_mu {
-            self.follow(&tick, packet);
+        match busy_fraction(&last.load, &load, dt) {
+            Some(fraction) => self.follow_told(&tick, fraction, hold_mu),
+            None if !hold_mu => self.follow(&tick, packet),
+            None => {}
+        }
+    }
+
+    /// The service tells how busy it is.
+    fn follow_told(&mut self, tick: &Tick, fraction: f64, hold_mu: bool) {
+        let rate = self.believed(tick.rate);
+        let busy = self.busy.get_or_insert_with(|| BusyRatio::assume(self.mu));
+        if hold_mu {
+            return busy.note_fraction(tick.dt, fraction);
+        }
+        busy.observe(tick.dt, rate, fraction);
+        (self.mu, self.sigma) = (busy.mu(), busy.sigma());
+        if self.backlogged
+            && let Some(mu) = self.mu
+        {
+            self.learnt = Some(self.learnt.map_or(mu, |learnt| learnt.max(mu)));
         }
     }
 
@@ -233,6 +255,7 @@ impl Estimator {
     /// Starts anew with an assumed capacity (rejoining the class).
     pub fn assume(&mut self, mu: Option<f64>) {
         self.mu = mu;
+        self.busy = self.busy.map(|_| BusyRatio::assume(mu));
         self.restart_series();
     }
 
@@ -268,11 +291,21 @@ impl Estimator {
 
     /// Utilisation: 1.0 is capacity, may exceed 1. None while the capacity is unknown.
     pub fn rho(&self) -> Option<f64> {
+        if let Some(busy) = &self.busy {
+            let demand = if self.served >= 1.0 { self.offered / self.served } else { 1.0 };
+            return Some(busy.fraction() * demand);
+        }
         if self.backlogged && self.served >= 1.0 {
             return Some(self.offered / self.served);
         }
         self.mu.filter(|mu| *mu > 0.0).map(|mu| self.offered / mu)
     }
+}
+
+/// The part of `dt` in which the service was busy, if both samples tell.
+fn busy_fraction(before: &Load, after: &Load, dt: f64) -> Option<f64> {
+    let micros = after.busy?.checked_sub(before.busy?)?;
+    Some((micros as f64 / 1e6 / dt).min(1.0))
 }
 
 fn weight(dt: f64, tau: f64) -> f64 {

@@ -27,6 +27,8 @@ pub struct Peer {
     pub cost: u16,
     /// Its record; none for a plain router.
     pub claim: Option<Claim>,
+    /// How many next hops it stands for at routers that share equally.
+    pub hops: u32,
 }
 
 /// The farm as one server sees it, itself left out.
@@ -56,9 +58,18 @@ pub struct Member {
     pub x: f64,
     /// Shares of the traffic it gets beside the others (next hops, or capacity where routers weigh).
     pub m: f64,
+    /// Next hops of a router that it takes.
+    pub hops: u32,
 }
 
 impl Farm {
+    /// The nominal capacities of all with `me`, as far as they are told, lowest Router ID first.
+    pub fn nominals(&self, me: &Peer) -> Vec<f64> {
+        let mut all: Vec<&Peer> = self.peers.iter().filter(|p| p.router != me.router).chain([me]).collect();
+        all.sort_by_key(|p| p.router);
+        all.iter().filter_map(|p| p.claim?.nominal).filter(|nominal| nominal.is_finite() && *nominal > 0.0).collect()
+    }
+
     /// The members with `me` among them, lowest router ID first. None while nobody knows any capacity.
     pub fn members(&self, me: &Peer) -> Option<Vec<Member>> {
         let mut all: Vec<&Peer> = self.peers.iter().filter(|p| p.router != me.router).chain([me]).collect();
@@ -75,8 +86,8 @@ impl Farm {
                 None if in_class => mean_x,
                 None => 0.0,
             };
-            let m = if self.by_capacity { mu.max(f64::MIN_POSITIVE) } else { 1.0 };
-            Member { router: peer.router, cost: peer.cost, in_class, mu, x, m }
+            let m = if self.by_capacity { mu.max(f64::MIN_POSITIVE) } else { f64::from(peer.hops.max(1)) };
+            Member { router: peer.router, cost: peer.cost, in_class, mu, x, m, hops: peer.hops.max(1) }
         };
         Some(all.iter().map(member).collect())
     }
@@ -110,7 +121,7 @@ mod tests {
 
     fn peer(router: u32, cost: u16, claim: Option<(Option<f64>, f64)>) -> Peer {
         let claim = claim.map(|(mu, x)| Claim { mu, x: Some(x), nominal: None });
-        Peer { router: RouterId(router), cost, claim }
+        Peer { router: RouterId(router), cost, claim, hops: 1 }
     }
 
     fn members(peers: Vec<Peer>, me: Peer) -> Vec<Member> {

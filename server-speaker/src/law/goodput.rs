@@ -116,10 +116,14 @@ fn ordered(members: &[Member]) -> Vec<Member> {
     order
 }
 
-/// The largest top-k class of at most `width` next hops whose goodput is as good as the best.
+/// The largest top-k class of at most `width` next hops (but of one server at least) whose goodput is as good as the best.
 fn best_class(order: &[Member], width: usize, load: f64, unit: f64) -> (BTreeSet<RouterId>, f64) {
+    let fits = |k: &usize| {
+        let hops: u64 = order.iter().take(*k).map(|m| u64::from(m.hops)).sum();
+        *k == 1 || hops <= width as u64
+    };
     let tops: Vec<(usize, f64)> =
-        (1..=order.len().min(width.max(1))).map(|k| (k, goodput(order.get(..k).unwrap_or(order), load))).collect();
+        (1..=order.len()).take_while(fits).map(|k| (k, goodput(order.get(..k).unwrap_or(order), load))).collect();
     let most = tops.iter().map(|(_, g)| *g).fold(0.0, f64::max);
     let found = tops.iter().rev().find(|(_, g)| *g >= most - EQUAL * unit).copied();
     let (k, g) = found.unwrap_or((0, 0.0));
@@ -153,6 +157,7 @@ mod tests {
             mu: *mu,
             x,
             m: 1.0,
+            hops: 1,
         };
         capacities.iter().enumerate().map(member).collect()
     }

@@ -1,9 +1,11 @@
 #![doc = include_str!("law.md")]
 
+pub mod busy;
 pub mod class;
 pub mod estimate;
 pub mod farm;
 pub mod goodput;
+pub mod hops;
 pub mod random;
 
 use ospf_proto::id::RouterId;
@@ -17,12 +19,15 @@ pub use goodput::Assessment;
 
 use crate::sample::Load;
 use class::{ClassRule, Moment};
+use hops::{Hops, best_unit};
 use random::Random;
 
 /// Cost of a server in the class.
 pub const CLASS_COST: u16 = 10;
 /// Cost of a server out of the class, before its standby rank is added.
 pub const STANDBY_COST: u16 = 20;
+/// A self-test begins so long after leaving, when the queue is done with: seconds.
+const SELF_TEST_AFTER: f64 = 10.0;
 /// The naive policy adds this for each 100 % of load.
 const NAIVE_SCALE: f64 = 100.0;
 const NAIVE_MAX: f64 = 1000.0;
@@ -49,6 +54,8 @@ pub struct Params {
     pub router: RouterId,
     /// Configured capacity, queries per second.
     pub nominal: Option<f64>,
+    /// Several next hops per server, their number following its capacity, for routers that share equally.
+    pub shares: bool,
 }
 
 /// What the law sees at one step.
@@ -60,6 +67,8 @@ pub struct Inputs<'a> {
     pub load: Option<Load>,
     /// The others.
     pub farm: &'a Farm,
+    /// What a self-test that was asked for has measured: queries per second of synthetic load that the service can answer.
+    pub self_test: Option<f64>,
 }
 
 /// What the law wants.
@@ -69,6 +78,10 @@ pub struct Decision {
     pub cost: u16,
     /// 0 in the class, else 1 + standby rank.
     pub class: u8,
+    /// Next hops it should appear as.
+    pub hops: u32,
+    /// A self-test would tell whether to come back.
+    pub self_test: bool,
     /// Why.
     pub reason: Reason,
     /// The cost differs from that of the step before.
@@ -84,6 +97,13 @@ pub struct State {
     pub estimator: Estimator,
     /// In or out of the class, and the timers.
     pub rule: ClassRule,
+    /// Next hops.
+    pub hops: Hops,
+    /// Capacity per next hop, and of which nominal capacities and width it was made.
+    #[serde(skip)]
+    unit: (f64, Vec<f64>, usize),
+    /// What the last self-test out of the class has measured.
+    pub tested: Option<f64>,
     /// The farm as it was weighed last.
     pub assessment: Option<Assessment>,
     /// What the peers were told last.
@@ -102,6 +122,9 @@ impl State {
         State {
             estimator: Estimator::new(params.nominal),
             rule: ClassRule::new(now, &mut random),
+            hops: Hops::slow_start(None, 1.0, None),
+            unit: (0.0, Vec::new(), 0),
+            tested: None,
             assessment: None,
             record: None,
             cost: CLASS_COST,
@@ -114,16 +137,19 @@ impl State {
     pub fn restart(&mut self, now: Instant) {
         self.estimator.assume(self.estimator.nominal());
         self.rule = ClassRule::new(now, &mut self.random);
+        self.hops = Hops::slow_start(self.estimator.nominal(), self.unit.0.max(f64::MIN_POSITIVE), Some(now));
+        self.tested = None;
         self.assessment = None;
         self.record = None;
         self.cost = CLASS_COST;
     }
 
-    /// The capacity this server counts with: out of the class the last one until the hold-down ends, then the nominal
+    /// The capacity this server counts with: out of the class what a self-test measures, else the last one until the hold-down ends, then the nominal
     /// (a probe under traffic).
     pub fn assumed_mu(&self, now: Instant) -> Option<f64> {
         match self.rule.standing {
             Standing::In => self.estimator.mu(),
+            Standing::Out(_) if self.tested.is_some() => self.tested,
             Standing::Out(absence) if now < absence.until => absence.mu,
             Standing::Out(absence) => self.estimator.nominal().or(absence.mu),
         }
@@ -133,6 +159,9 @@ impl State {
 /// One step, about every 100 ms.
 pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, Decision) {
     let now = inputs.now;
+    if inputs.self_test.is_some() && !state.rule.is_in() {
+        state.tested = inputs.self_test;
+    }
     if let Some(load) = inputs.load {
         state.estimator.observe(now, load, !state.rule.is_in());
     }
@@ -142,6 +171,9 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
         Policy::Naive => (naive_cost(&state.estimator), Some(Reason::Naive)),
         Policy::Goodput => goodput_cost(params, &mut state, inputs),
     };
+    if params.shares && params.policy == Policy::Goodput {
+        step_hops(params, &mut state, inputs);
+    }
     state.cost = cost;
     state.reason = reason.unwrap_or(state.reason);
     let class = match state.rule.standing {
@@ -159,7 +191,13 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
     if publish {
         state.record = Some(record);
     }
-    let decision = Decision { cost, class, reason: state.reason, changed: cost != before, publish };
+    let self_test = match state.rule.standing {
+        Standing::Out(absence) => (now - absence.since).as_secs_f64() >= SELF_TEST_AFTER,
+        Standing::In => false,
+    };
+    let hops = if params.shares { state.hops.m } else { 1 };
+    let reason = state.reason;
+    let decision = Decision { cost, class, hops, self_test, reason, changed: cost != before, publish };
     (state, decision)
 }
 
@@ -172,20 +210,45 @@ fn goodput_cost(params: &Params, state: &mut State, inputs: &Inputs<'_>) -> (u16
     let now = inputs.now;
     let mu = state.assumed_mu(now);
     let claim = Claim { mu, x: Some(state.estimator.x()), nominal: state.estimator.nominal() };
-    let me = Peer { router: params.router, cost: standing_cost(state.rule.standing), claim: Some(claim) };
+    let hops = if params.shares { state.hops.m } else { 1 };
+    let me = Peer { router: params.router, cost: standing_cost(state.rule.standing), claim: Some(claim), hops };
     let Some(members) = inputs.farm.members(&me) else {
         return (me.cost, Some(Reason::CapacityUnknown));
     };
     let assessment = Assessment::new(&members, inputs.farm.width, params.router);
     state.rule.watch(now, &assessment.class);
     let was_in = state.rule.is_in();
-    let moment = Moment { now, me: params.router, mu, assessment: &assessment };
+    let tested = state.tested.is_some();
+    let moment = Moment { now, me: params.router, mu, tested, assessment: &assessment };
     let reason = state.rule.evaluate(&moment, &mut state.random);
-    if !was_in && state.rule.is_in() {
-        state.estimator.assume(mu);
+    if was_in != state.rule.is_in() {
+        state.tested = None;
+        state.hops = Hops::slow_start(state.estimator.nominal(), state.unit.0.max(f64::MIN_POSITIVE), Some(now));
+        if !was_in {
+            state.estimator.assume(mu);
+        }
     }
     state.assessment = Some(assessment);
     (standing_cost(state.rule.standing), reason)
+}
+
+/// Follows the capacity with the number of next hops, in the class.
+fn step_hops(params: &Params, state: &mut State, inputs: &Inputs<'_>) {
+    let nominal = state.estimator.nominal();
+    let claim = Claim { nominal, ..Claim::default() };
+    let me = Peer { router: params.router, cost: state.cost, claim: Some(claim), hops: state.hops.m };
+    let nominals = inputs.farm.nominals(&me);
+    if state.unit.1 != nominals || state.unit.2 != inputs.farm.width {
+        let first = state.unit.1.is_empty();
+        state.unit = (best_unit(&nominals, inputs.farm.width), nominals, inputs.farm.width);
+        if first && state.unit.0 > 0.0 {
+            state.hops = Hops::slow_start(nominal, state.unit.0, Some(inputs.now));
+        }
+    }
+    let (unit, rho) = (state.unit.0, state.estimator.rho().unwrap_or(0.0));
+    if let (true, true, Some(mu)) = (state.rule.is_in(), unit > 0.0, state.estimator.mu()) {
+        state.hops.step(inputs.now, (mu, rho), unit);
+    }
 }
 
 fn standing_cost(standing: Standing) -> u16 {

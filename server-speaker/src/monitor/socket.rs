@@ -88,6 +88,7 @@ impl SocketMonitor {
         Ok(Some(Load {
             served: counters.in_datagrams,
             dropped: sockets.iter().map(|s| u64::from(s.drops)).sum(),
+            busy: None,
             queue: sockets.iter().map(|s| u64::from(s.queue)).sum(),
             buffer: sockets.iter().map(|s| u64::from(s.buffer)).sum(),
             generation: generation(&sockets),

@@ -107,7 +107,7 @@ impl Sim {
     pub(crate) fn seeded(policy: Policy, capacities: &[f64], load: f64, seed: u64) -> Self {
         let server = |(i, mu): (usize, &f64)| {
             let router = RouterId(i as u32 + 1);
-            let params = Params { policy, router, nominal: Some(*mu) };
+            let params = Params { policy, router, nominal: Some(*mu), shares: false };
             Server {
                 state: Some(State::new(&params, Instant::EPOCH, u64::from(router.0))),
                 params,
@@ -176,19 +176,20 @@ impl Sim {
         let peers = (0..self.servers.len()).filter(|j| *j != i).map(|j| {
             let other = &self.servers[j];
             let claim = other.record.seen.map(|r| Claim { mu: r.mu, x: Some(r.x), nominal: r.nominal });
-            Peer { router: other.params.router, cost: other.cost.seen, claim }
+            Peer { router: other.params.router, cost: other.cost.seen, claim, hops: 1 }
         });
         let farm = Farm { peers: peers.collect(), width: self.width, by_capacity: false };
         let server = &mut self.servers[i];
         let load = Load {
             served: server.served,
             dropped: server.dropped,
+            busy: None,
             queue: server.queue * DATAGRAM,
             buffer: BUFFER * DATAGRAM,
             generation: 0,
         };
         let now = Instant::from_epoch(Duration::from_secs_f64(self.now));
-        let inputs = Inputs { now, load: Some(load), farm: &farm };
+        let inputs = Inputs { now, load: Some(load), farm: &farm, self_test: None };
         let (state, decision) = law::step(&server.params, server.state.take().unwrap(), &inputs);
         server.record.wanted = state.record;
         server.cost.wanted = decision.cost;

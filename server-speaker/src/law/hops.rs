@@ -1,0 +1,139 @@
+//! How many next hops a server is worth to routers that share equally over them (see [`crate::law`]).
+//!
+//! A server that appears `m` times among the equal-cost next hops gets `m` shares; with `m` proportional to its capacity
+//! a farm of unlike servers can be used whole.
+
+use ospf_proto::time::Instant;
+use serde::Serialize;
+
+use crate::sample::maybe_seconds;
+
+/// The most next hops of one server.
+pub const HOPS_MAX: u32 = 16;
+/// `m` moves if the capacity has moved by so many units, or by this part of `m`.
+const MOVE: f64 = 0.7;
+const MOVE_RELATIVE: f64 = 0.12;
+/// Above this utilisation a server that has rounded up by more than [`TIGHT`] gives one back.
+const TIGHT_RHO: f64 = 0.95;
+const TIGHT: f64 = 0.25;
+/// How long it has to stand, and how far apart two moves are, seconds.
+const DWELL: f64 = 2.0;
+const APART: f64 = 5.0;
+
+/// The memory.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Hops {
+    /// Next hops now.
+    pub m: u32,
+    #[serde(serialize_with = "maybe_seconds")]
+    wish: Option<Instant>,
+    #[serde(serialize_with = "maybe_seconds")]
+    changed: Option<Instant>,
+}
+
+impl Hops {
+    /// A server that starts or comes back, slowly: with a quarter of what its nominal capacity is worth.
+    pub fn slow_start(nominal: Option<f64>, unit: f64, now: Option<Instant>) -> Self {
+        let whole = nominal.map_or(1.0, |nominal| (nominal / unit).round().clamp(1.0, f64::from(HOPS_MAX)));
+        Hops { m: ((whole / 4.0).round() as u32).max(1), wish: None, changed: now }
+    }
+
+    /// One step of a server in the class: `mu` its capacity, `unit` the capacity per next hop.
+    pub fn step(&mut self, now: Instant, (mu, rho): (f64, f64), unit: f64) {
+        let (r, m) = (mu / unit, f64::from(self.m));
+        let tight = rho > TIGHT_RHO && r < m - TIGHT;
+        let wanted = if tight { (r + TIGHT).floor() } else { r.round() };
+        let wanted = (wanted.max(1.0) as u32).min(HOPS_MAX).min(2 * self.m);
+        if !tight && (r - m).abs() <= MOVE.max(MOVE_RELATIVE * m) || wanted == self.m {
+            self.wish = None;
+            return;
+        }
+        let since = *self.wish.get_or_insert(now);
+        let apart = self.changed.is_none_or(|at| (now - at).as_secs_f64() >= APART);
+        if (now - since).as_secs_f64() >= DWELL && apart {
+            *self = Hops { m: wanted, wish: None, changed: Some(now) };
+        }
+    }
+}
+
+/// The capacity per next hop with which `width` next hops serve these capacities best (0 if there are none).
+pub fn best_unit(capacities: &[f64], width: usize) -> f64 {
+    let (sum, max) = capacities.iter().fold((0.0, 0.0), |(sum, max): (f64, f64), c| (sum + c, max.max(*c)));
+    let base = (sum / width.max(1) as f64).max(max / 8.0);
+    let mut best = (base, 0.0);
+    for step in 0..200 {
+        let unit = base * 0.7 * (6.0f64 / 0.7).powf(f64::from(step) / 199.0);
+        let worth: Vec<(f64, f64)> = capacities.iter().map(|c| (*c, (c / unit).round().max(1.0))).collect();
+        let hops: f64 = worth.iter().map(|(_, m)| m).sum();
+        if hops > width as f64 && width >= capacities.len() {
+            continue;
+        }
+        let limit = limit(worth, width);
+        if limit > best.1 + 0.005 {
+            best = (unit, limit);
+        }
+    }
+    best.0
+}
+
+/// What equal shares over `m` next hops each can carry, as a part of the whole: the best of the classes by `mu / m`.
+fn limit(mut worth: Vec<(f64, f64)>, width: usize) -> f64 {
+    let whole: f64 = worth.iter().map(|(mu, _)| mu).sum();
+    worth.sort_by(|(mu, m), (nu, n)| (nu / n).total_cmp(&(mu / m)));
+    let (mut hops, mut most) = (0.0, 0.0);
+    for (mu, m) in worth {
+        hops += m;
+        if hops > width as f64 {
+            break;
+        }
+        most = f64::max(most, hops * mu / m);
+    }
+    if whole > 0.0 { most / whole } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: f64) -> Instant {
+        Instant::from_epoch(Duration::from_secs_f64(seconds))
+    }
+
+    #[test]
+    fn the_unit_gives_a_4_2_1_farm_its_exact_ratio_where_the_width_holds_it() {
+        let farm = [4000.0, 2000.0, 1000.0, 4000.0, 2000.0, 1000.0, 4000.0, 2000.0];
+        let unit = best_unit(&farm, 64);
+        let hops: Vec<f64> = farm.iter().map(|c| (c / unit).round()).collect();
+        assert!(hops.iter().zip(farm).all(|(m, c)| (m / hops[2] - c / 1000.0).abs() < 1e-9), "{hops:?}");
+        assert!(limit(farm.iter().zip(&hops).map(|(c, m)| (*c, *m)).collect(), 64) > 0.999);
+        let narrow = best_unit(&farm, 8);
+        assert!(farm.iter().map(|c| (c / narrow).round().max(1.0)).sum::<f64>() <= 8.0);
+    }
+
+    #[test]
+    fn a_cold_server_doubles_every_five_seconds_and_noise_moves_nothing() {
+        let mut hops = Hops::slow_start(Some(8000.0), 1000.0, Some(at(0.0)));
+        assert_eq!(hops.m, 2);
+        let mut seen = vec![];
+        for tick in 1..300 {
+            let before = hops.m;
+            hops.step(at(f64::from(tick) * 0.1), (8000.0 * (1.0 + 0.05 * f64::from(tick % 3 - 1)), 0.5), 1000.0);
+            if hops.m != before {
+                seen.push((f64::from(tick) * 0.1, hops.m));
+            }
+        }
+        assert_eq!(seen.iter().map(|(_, m)| *m).collect::<Vec<_>>(), vec![4, 8]);
+        assert!(seen[1].0 - seen[0].0 >= 4.99);
+    }
+
+    #[test]
+    fn a_saturated_server_that_had_rounded_up_gives_one_back() {
+        let mut hops = Hops { m: 4, wish: None, changed: None };
+        (0..40).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), (3600.0, 0.9), 1000.0));
+        assert_eq!(hops.m, 4);
+        (40..80).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), (3600.0, 1.0), 1000.0));
+        assert_eq!(hops.m, 3);
+    }
+}
