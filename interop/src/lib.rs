@@ -15,6 +15,7 @@ pub mod monitor;
 pub mod netns;
 pub mod nl;
 pub mod peer;
+pub mod policy;
 pub mod process;
 pub mod root;
 pub mod sandbox;

@@ -25,6 +25,8 @@ pub enum Simulation {
     Scale(scale::Options),
     /// Break the engine on purpose, patch by patch: the soak has to notice.
     Mutants(mutants::Options),
+    /// A farm under a policy: the figures that the law has to reproduce.
+    Farm(crate::policy::Options),
 }
 
 /// Runs a simulation; false if something was found broken.
@@ -33,5 +35,6 @@ pub fn run(simulation: &Simulation) -> Result<bool> {
         Simulation::Soak(options) => soak::run(options),
         Simulation::Scale(options) => scale::run(options),
         Simulation::Mutants(options) => mutants::run(options),
+        Simulation::Farm(options) => crate::policy::run(options),
     }
 }
