@@ -110,7 +110,8 @@ fn steady() -> Vec<Case> {
         for policy in [Policy::Goodput, Policy::Weighted] {
             cases.push(case(
                 1,
-                same("identical", load, 1200.0),
+                // The first routes come a quarter of a second after the clients.
+                Scenario { counted: Some((1.0, 1201.0)), ..same("identical", load, 1201.0) },
                 policy,
                 vec![
                     lost((0.0, 0.02)),

@@ -20,6 +20,8 @@ const TICK: f64 = 0.1;
 const MIN_LS_INTERVAL: f64 = 5.0;
 /// A silent server is noticed after this, seconds.
 const DEAD_INTERVAL: f64 = 4.0;
+/// Weights by capacity move in such steps, so that noise moves no flows.
+const WEIGHT_STEP: f64 = 1.25;
 /// Bytes of a query in a socket's buffer: what the black-box estimator reads is bytes.
 const DATAGRAM: u64 = 832;
 
@@ -293,7 +295,7 @@ impl<'a> Farm<'a> {
                         let spare = (mu - record.x).max(0.01 * mu);
                         before + self.setup.gain * (spare - before)
                     }
-                    _ => mu,
+                    _ => server.nominal * WEIGHT_STEP.powf((mu / server.nominal).log(WEIGHT_STEP).round()),
                 };
                 changed |= *weight != before;
             }

@@ -73,7 +73,7 @@ mod tests {
         let of = |text: &str| parse(text).unwrap_err().to_string();
         assert_eq!(of("0,1\n5\n"), "line 2: `5` is not SECONDS,QUERIES_PER_SECOND");
         assert_eq!(of("0,1\n0,2\n"), "line 2: the time 0 is not after the one before");
-        assert!(of("0,NaN\n").contains("line 1: the rate NaN"));
+        assert!(of("0,1\n1,NaN\n").contains("line 2: the rate NaN"));
         assert!(of("\n").contains("no line"));
     }
 
