@@ -179,6 +179,9 @@ pub(crate) fn routes(topology: &Topology, root: usize) -> BTreeMap<Prefix, Route
             Reference::Lan(lan) => Node::Lan(lan),
         };
         let Some((distance, _)) = reached.get(&node) else { continue };
+        if node == Node::Router(root) && lsa.originator != root {
+            continue; // what is ours nobody else can say
+        }
         for (number, metric, _) in lsa.prefixes.iter().filter(|(.., nu)| !nu) {
             paths.entry(*number).or_default().push((distance + u32::from(*metric), lsa.originator, node));
         }
