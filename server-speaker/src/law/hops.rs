@@ -73,7 +73,16 @@ pub fn best_unit(capacities: &[f64], width: usize) -> f64 {
             best = (unit, limit);
         }
     }
-    best.0
+    centred(best.0, capacities)
+}
+
+/// The unit that gives the same next hops as `unit`, with the capacities as far from the next rounding as can be: the
+/// first one tried lies at its edge, where noise alone moves a next hop.
+fn centred(unit: f64, capacities: &[f64]) -> f64 {
+    let hops = |unit: f64| capacities.iter().map(|c| (c / unit).round().max(1.0)).collect::<Vec<f64>>();
+    let wanted = hops(unit);
+    let mean = capacities.iter().sum::<f64>() / wanted.iter().sum::<f64>().max(1.0);
+    if hops(mean) == wanted { mean } else { unit }
 }
 
 /// What equal shares over `m` next hops each can carry, as a part of the whole: the best of the classes by `mu / m`.
@@ -110,6 +119,12 @@ mod tests {
         assert!(limit(farm.iter().zip(&hops).map(|(c, m)| (*c, *m)).collect(), 64) > 0.999);
         let narrow = best_unit(&farm, 8);
         assert!(farm.iter().map(|c| (c / narrow).round().max(1.0)).sum::<f64>() <= 8.0);
+    }
+
+    #[test]
+    fn like_servers_are_worth_a_whole_number_of_next_hops() {
+        let unit = best_unit(&[1000.0; 8], 64);
+        assert!((1000.0 / unit - 8.0).abs() < 1e-9, "{unit}");
     }
 
     #[test]
