@@ -31,6 +31,24 @@ pub struct Hops {
     changed: Option<Instant>,
 }
 
+/// What is measured of a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// Capacity, queries per second.
+    pub mu: f64,
+    /// Its standard error.
+    pub sigma: f64,
+    /// Utilisation.
+    pub rho: f64,
+    /// Nominal capacity, queries per second.
+    pub nominal: Option<f64>,
+}
+
+/// What is no reason to move from `m` next hops.
+fn deviation(m: f64) -> f64 {
+    MOVE.max(MOVE_RELATIVE * m)
+}
+
 impl Hops {
     /// A server that starts or comes back, slowly: with a quarter of what its nominal capacity is worth.
     pub fn slow_start(nominal: Option<f64>, unit: f64, now: Option<Instant>) -> Self {
@@ -38,13 +56,16 @@ impl Hops {
         Hops { m: ((whole / 4.0).round() as u32).max(1), wish: None, changed: now }
     }
 
-    /// One step of a server in the class: `mu` its capacity, `unit` the capacity per next hop.
-    pub fn step(&mut self, now: Instant, (mu, rho): (f64, f64), unit: f64) {
-        let (r, m) = (mu / unit, f64::from(self.m));
-        let tight = rho > TIGHT_RHO && r < m - TIGHT;
-        let wanted = if tight { (r + TIGHT).floor() } else { r.round() };
+    /// One step of a server in the class; `unit` is the capacity per next hop.
+    pub fn step(&mut self, now: Instant, measured: Measured, unit: f64) {
+        let (r, m) = (measured.mu / unit, f64::from(self.m));
+        // Several quarters are within the noise of a server of many next hops.
+        let tight = measured.rho > TIGHT_RHO && r < m - TIGHT.max(4.0 * measured.sigma / unit);
+        // Not contradicted by measurement, the nominal capacity holds: a start-up's noise shall not settle beside it.
+        let nominal = measured.nominal.map(|nominal| nominal / unit).filter(|n| (r - n).abs() <= deviation(*n));
+        let wanted = if tight { (r + TIGHT).floor() } else { nominal.unwrap_or(r).round() };
         let wanted = (wanted.max(1.0) as u32).min(HOPS_MAX).min(2 * self.m);
-        if !tight && (r - m).abs() <= MOVE.max(MOVE_RELATIVE * m) || wanted == self.m {
+        if !tight && (r - m).abs() <= deviation(m) || wanted == self.m {
             self.wish = None;
             return;
         }
@@ -110,6 +131,19 @@ mod tests {
         Instant::from_epoch(Duration::from_secs_f64(seconds))
     }
 
+    fn measured(mu: f64, rho: f64) -> Measured {
+        Measured { mu, sigma: mu.sqrt() / 2.0, rho, nominal: None }
+    }
+
+    #[test]
+    fn a_saturated_server_gives_none_back_for_noise() {
+        let mut hops = Hops { m: 8, wish: None, changed: None };
+        (0..80).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(965.0, 1.2), 125.0));
+        assert_eq!(hops.m, 8, "3.5 % is two sigma");
+        (80..160).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(930.0, 1.2), 125.0));
+        assert_eq!(hops.m, 7);
+    }
+
     #[test]
     fn the_unit_gives_a_4_2_1_farm_its_exact_ratio_where_the_width_holds_it() {
         let farm = [4000.0, 2000.0, 1000.0, 4000.0, 2000.0, 1000.0, 4000.0, 2000.0];
@@ -134,7 +168,8 @@ mod tests {
         let mut seen = vec![];
         for tick in 1..300 {
             let before = hops.m;
-            hops.step(at(f64::from(tick) * 0.1), (8000.0 * (1.0 + 0.05 * f64::from(tick % 3 - 1)), 0.5), 1000.0);
+            let mu = 8000.0 * (1.0 + 0.05 * f64::from(tick % 3 - 1));
+            hops.step(at(f64::from(tick) * 0.1), measured(mu, 0.5), 1000.0);
             if hops.m != before {
                 seen.push((f64::from(tick) * 0.1, hops.m));
             }
@@ -146,9 +181,9 @@ mod tests {
     #[test]
     fn a_saturated_server_that_had_rounded_up_gives_one_back() {
         let mut hops = Hops { m: 4, wish: None, changed: None };
-        (0..40).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), (3600.0, 0.9), 1000.0));
+        (0..40).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(3600.0, 0.9), 1000.0));
         assert_eq!(hops.m, 4);
-        (40..80).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), (3600.0, 1.0), 1000.0));
+        (40..80).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(3600.0, 1.0), 1000.0));
         assert_eq!(hops.m, 3);
     }
 }

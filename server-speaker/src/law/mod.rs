@@ -19,7 +19,7 @@ pub use goodput::Assessment;
 
 use crate::sample::Load;
 use class::{ClassRule, Moment};
-use hops::{Hops, best_unit};
+use hops::{Hops, Measured, best_unit};
 use random::Random;
 
 /// Cost of a server in the class.
@@ -247,7 +247,7 @@ fn step_hops(params: &Params, state: &mut State, inputs: &Inputs<'_>) {
     }
     let (unit, rho) = (state.unit.0, state.estimator.rho().unwrap_or(0.0));
     if let (true, true, Some(mu)) = (state.rule.is_in(), unit > 0.0, state.estimator.mu()) {
-        state.hops.step(inputs.now, (mu, rho), unit);
+        state.hops.step(inputs.now, Measured { mu, sigma: state.estimator.sigma(), rho, nominal }, unit);
     }
 }
 
