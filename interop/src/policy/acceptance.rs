@@ -257,7 +257,7 @@ fn title(case: &Case) -> String {
     let setup = match case.setup {
         Setup { policy: Policy::Goodput, self_test: false, .. } => "goodput, probing".into(),
         Setup { policy: Policy::Turns, turn, .. } => format!("turns of {turn} s"),
-        Setup { policy, .. } => format!("{policy:?}").to_lowercase(),
+        Setup { policy, .. } => policy.name(),
     };
     format!("{}{load}: {setup}", case.scenario.name)
 }

@@ -42,6 +42,13 @@ pub enum Policy {
     Shares,
 }
 
+impl Policy {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 /// How a policy is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {

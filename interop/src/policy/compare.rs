@@ -20,16 +20,11 @@ pub fn compare(scenario: &Scenario, policies: &[Policy], (seeds, plots): (u64, O
         println!("{}", row(*policy, scenario, &runs));
         if let (Some(directory), Some(run)) = (plots, runs.last()) {
             std::fs::create_dir_all(directory)?;
-            let name = format!("{}-{}", scenario.name, name(*policy));
+            let name = format!("{}-{}", scenario.name, policy.name());
             draw(&directory.join(format!("{name}.svg")), &name, run)?;
         }
     }
     Ok(())
-}
-
-/// A policy's name as it is given on the command line.
-fn name(policy: Policy) -> String {
-    clap::ValueEnum::to_possible_value(&policy).map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 fn row(policy: Policy, scenario: &Scenario, runs: &[Tally]) -> String {
@@ -37,7 +32,7 @@ fn row(policy: Policy, scenario: &Scenario, runs: &[Tally]) -> String {
     let lost = || runs.iter().map(Tally::lost_percent);
     format!(
         "| {} | {:.2} | {:.2} | {:.2} | {:.3} | {:.0} | {:.1} | {:.0} | {:.2} |",
-        name(policy),
+        policy.name(),
         mean(Tally::lost_percent),
         lost().fold(f64::INFINITY, f64::min),
         lost().fold(0.0, f64::max),

@@ -2,6 +2,8 @@
 
 use crate::ctx::Timer;
 use crate::engine::Engine;
+use crate::id::LsaKey;
+use crate::lsdb::Entry;
 use crate::rib::Basis;
 use crate::spf::Graph;
 
@@ -49,6 +51,10 @@ impl Engine {
         }
         if self.core.lsdb.len() > limit || self.holds_back() {
             return Ok(());
+        }
+        let missed = |(_, entry): &(&LsaKey, &Entry)| entry.is_max_age(now) && !entry.lsa().is_max_age();
+        if let Some((key, _)) = self.core.lsdb.iter().find(missed) {
+            return Err(format!("{key} has reached MaxAge and was not aged out"));
         }
         for (area, tree) in &self.trees {
             if Graph::build(&self.core.lsdb, *area, now).tree(self.core.router_id) != *tree {
