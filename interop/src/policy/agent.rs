@@ -110,7 +110,6 @@ pub struct Agent {
     params: Params,
     law: Option<State>,
     estimator: Estimator,
-    record: Option<Record>,
     random: Random,
     /// Of the policies that are not ours.
     band: usize,
@@ -139,7 +138,6 @@ impl Agent {
             law: Some(State::new(&params, at(now), seed)),
             estimator: Estimator::new(params.nominal),
             params,
-            record: None,
             random: Random::new(seed ^ 0x5eed),
             band: 0,
             average: 0.0,
@@ -180,7 +178,7 @@ impl Agent {
             Policy::Costs => self.costs(seen, rho),
             _ => self.chance(seen.now, rho),
         };
-        Wish { cost, hops: 1, record: self.record }
+        Wish { cost, hops: 1, record: None }
     }
 
     fn bands(&mut self, rho: f64) -> u16 {

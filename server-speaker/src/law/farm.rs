@@ -63,17 +63,22 @@ pub struct Member {
 }
 
 impl Farm {
-    /// The nominal capacities of all with `me`, as far as they are told, lowest Router ID first.
-    pub fn nominals(&self, me: &Peer) -> Vec<f64> {
+    /// Everybody, `me` instead of my echo in the LSDB, lowest Router ID first.
+    fn with<'a>(&'a self, me: &'a Peer) -> Vec<&'a Peer> {
         let mut all: Vec<&Peer> = self.peers.iter().filter(|p| p.router != me.router).chain([me]).collect();
         all.sort_by_key(|p| p.router);
+        all
+    }
+
+    /// The nominal capacities of all with `me`, as far as they are told, lowest Router ID first.
+    pub fn nominals(&self, me: &Peer) -> Vec<f64> {
+        let all = self.with(me);
         all.iter().filter_map(|p| p.claim?.nominal).filter(|nominal| nominal.is_finite() && *nominal > 0.0).collect()
     }
 
     /// The members with `me` among them, lowest router ID first. None while nobody knows any capacity.
     pub fn members(&self, me: &Peer) -> Option<Vec<Member>> {
-        let mut all: Vec<&Peer> = self.peers.iter().filter(|p| p.router != me.router).chain([me]).collect();
-        all.sort_by_key(|p| p.router);
+        let all = self.with(me);
         let lowest = all.iter().map(|p| p.cost).min()?;
         let typical = median(all.iter().filter_map(|p| p.claim?.mu).collect())?;
         let known: Vec<f64> = all.iter().filter(|p| p.cost == lowest).filter_map(|p| p.claim?.x).collect();
