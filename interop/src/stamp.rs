@@ -30,17 +30,29 @@ use crate::netns::Netns;
 const TYPE_AT: usize = 14 + 40 + 1;
 /// Link State Update (RFC 5340 §A.3.1).
 const LS_UPDATE: u8 = 4;
-/// Where the LS type of its first LSA is: behind the OSPF header, the number of LSAs and the LS age.
-const FIRST_LS_TYPE_AT: usize = 14 + 40 + 16 + 4 + 2;
+/// Where the LS age of its first LSA is: behind the OSPF header and the number of LSAs.
+const FIRST_LS_AGE_AT: usize = 14 + 40 + 16 + 4;
+/// The LS type follows.
+const FIRST_LS_TYPE_AT: usize = FIRST_LS_AGE_AT + 2;
+/// MaxAge, 3600 s: the LSA is being flushed (RFC 2328 §14.1).
+const MAX_AGE: [u8; 2] = [0x0e, 0x10];
 /// Intra-Area-Prefix-LSA: a change of cost has it in front.
 const INTRA_AREA_PREFIX: [u8; 2] = [0x20, 0x09];
 /// `PACKET_OUTGOING`: sent by this host, not heard.
 const OUTGOING: u8 = 4;
 
+/// An update, as it was sent.
+#[derive(Debug, Clone, Copy)]
+struct Stamp {
+    at: Instant,
+    /// Its first LSA is being flushed.
+    flush: bool,
+}
+
 /// Notes when Link State Updates that begin with an Intra-Area-Prefix-LSA leave an interface.
 #[derive(Debug)]
 pub struct UpdateStamps {
-    times: Arc<Mutex<Vec<Instant>>>,
+    times: Arc<Mutex<Vec<Stamp>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -58,8 +70,8 @@ impl UpdateStamps {
         let (noted, stopped) = (Arc::clone(&times), Arc::clone(&stop));
         let thread = thread::Builder::new().name("stamps".into()).spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                if let Some(at) = receive(&socket, index)? {
-                    lock(&noted).push(at);
+                if let Some(stamp) = receive(&socket, index)? {
+                    lock(&noted).push(stamp);
                 }
             }
             Ok(())
@@ -69,7 +81,17 @@ impl UpdateStamps {
 
     /// The first such update sent at or after `since`.
     pub fn first_since(&self, since: Instant) -> Option<Instant> {
-        lock(&self.times).iter().copied().find(|at| *at >= since)
+        lock(&self.times).iter().find(|stamp| stamp.at >= since).map(|stamp| stamp.at)
+    }
+
+    /// The first one sent at or after `since` that flushes its first LSA.
+    pub fn flush_since(&self, since: Instant) -> Option<Instant> {
+        lock(&self.times).iter().find(|stamp| stamp.flush && stamp.at >= since).map(|stamp| stamp.at)
+    }
+
+    /// How many of them were sent in a period.
+    pub fn count(&self, from: Instant, to: Instant) -> usize {
+        lock(&self.times).iter().filter(|stamp| (from..to).contains(&stamp.at)).count()
     }
 }
 
@@ -83,12 +105,12 @@ impl Drop for UpdateStamps {
     }
 }
 
-fn lock(times: &Mutex<Vec<Instant>>) -> MutexGuard<'_, Vec<Instant>> {
+fn lock(times: &Mutex<Vec<Stamp>>) -> MutexGuard<'_, Vec<Stamp>> {
     times.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The time stamp of one such update; `None` if something else came, or nothing for a while.
-fn receive(socket: &OwnedFd, index: usize) -> Result<Option<Instant>> {
+fn receive(socket: &OwnedFd, index: usize) -> Result<Option<Stamp>> {
     if poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8))? == 0 {
         return Ok(None);
     }
@@ -106,8 +128,9 @@ fn receive(socket: &OwnedFd, index: usize) -> Result<Option<Instant>> {
         && frame.get(20) == Some(&89)
         && frame.get(TYPE_AT) == Some(&LS_UPDATE)
         && frame.get(FIRST_LS_TYPE_AT..FIRST_LS_TYPE_AT + 2) == Some(&INTRA_AREA_PREFIX);
+    let flush = frame.get(FIRST_LS_AGE_AT..FIRST_LS_AGE_AT + 2) == Some(&MAX_AGE);
     match stamp {
-        Some(stamp) if ours && update => monotonic(stamp).map(Some),
+        Some(stamp) if ours && update => Ok(Some(Stamp { at: monotonic(stamp)?, flush })),
         _ => Ok(None),
     }
 }

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         LabTest::new("bird_follows_200_cost_changes", |lab| follow(lab, &Version::Bird(None), 200)).long(hour),
         LabTest::new("ospfd_lite_follows_200_cost_changes", |lab| follow(lab, &Version::Ours, 200)).long(hour),
         LabTest::new("frr_gets_some_of_200_changes_in_place_wrong", in_place_is_wrong_sometimes).long(hour),
+        LabTest::new("a_hundred_dead_services_are_gone_at_once", |lab| deaths(lab, 100, 40)).long(hour),
         LabTest::new("two_hundred_changes_to_the_kernel_beside_frr_and_bird", |lab| reaction(lab, 200)).long(hour),
     ]);
     harness::main(Needs::Daemons, &tests)
@@ -65,6 +66,9 @@ impl Random {
 }
 
 const NETWORK_LSA: u16 = 0x2002;
+
+/// The daemon looks for the death of its service every 20 ms.
+const FLUSHED_IN: Duration = Duration::from_millis(20);
 
 /// How long after a change the kernel must be right.
 const JUDGED_AFTER: Duration = Duration::from_secs(3);
@@ -242,18 +246,89 @@ fn a_server_is_in_frrs_fib_within_a_second_of_full(lab: &mut Lab) -> Result<()> 
 }
 
 fn a_dead_service_is_gone_at_once(lab: &mut Lab) -> Result<()> {
+    deaths(lab, 12, 4)
+}
+
+/// How long after a death, and after the last word before it.
+#[derive(Debug, Default)]
+struct Deaths {
+    /// Until the flush left the server, of all deaths.
+    flushed: Vec<Duration>,
+    /// Until the route was without it, of those in peace.
+    gone: Vec<Duration>,
+    /// The same of those within a second of a cost change.
+    gone_after_change: Vec<Duration>,
+}
+
+/// Median and maximum.
+fn middle_and_most(times: &[Duration]) -> (Duration, Duration) {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    let at = |place: usize| sorted.get(place).copied().unwrap_or_default();
+    (at(sorted.len() / 2), at(sorted.len().saturating_sub(1)))
+}
+
+/// Services killed again and again behind ospfd-lite and FRR: in peace, and within a second of a cost change, when FRR
+/// holds the flush for too early (MinLSArrival) and takes its retransmission.
+fn deaths(lab: &mut Lab, in_peace: usize, after_change: usize) -> Result<()> {
+    let mut farms = vec![];
     for (name, router) in [("o", Version::Ours), ("f", Version::Frr(None))] {
         let mut farm = SpeakerFarm::open(lab, Setup::new(name, &router))?;
-        // A flush within MinLSArrival of the origination waits for a retransmission: not what is measured here.
-        hold_for("the farm", Duration::from_millis(1500), || Ok(Probe::Ready(())))?;
-        let killed = Instant::now();
-        farm.node(1)?.service.take().context("the service")?.kill()?;
-        let gone = farm.explain(lab, |farm, _| farm.wait_members(&[0, 2], killed, PATIENCE))? - killed;
-        println!("{}: gone {gone:?} after the kill", lab.peer(farm.router)?.version());
-        ensure!(gone < Duration::from_millis(300), "gone after {gone:?}");
+        let stamps = UpdateStamps::start(&farm.node(1)?.place.netns, "eth0")?;
+        farm.set_cost(1, 10)?;
+        farms.push((farm, stamps, Deaths::default()));
+    }
+    for death in 0..in_peace + after_change {
+        let changed = death >= in_peace;
+        if changed {
+            for (cost, members) in [(20, &[0, 2][..]), (10, &[0, 1, 2])] {
+                let since = Instant::now();
+                for (farm, ..) in &mut farms {
+                    farm.set_cost(1, cost)?;
+                }
+                for (farm, ..) in &mut farms {
+                    farm.explain(lab, |farm, _| farm.wait_members(members, since, PATIENCE))?;
+                }
+            }
+        } else {
+            // Beyond MinLSArrival of the origination.
+            hold_for("the farm", Duration::from_millis(1500), || Ok(Probe::Ready(())))?;
+        }
+        let mut killed = vec![];
+        for (farm, ..) in &mut farms {
+            killed.push(Instant::now());
+            farm.node(1)?.service.take().context("the service")?.kill()?;
+        }
+        for ((farm, stamps, seen), killed) in farms.iter_mut().zip(killed) {
+            let gone = farm.explain(lab, |farm, _| farm.wait_members(&[0, 2], killed, PATIENCE))? - killed;
+            let flush = stamps.flush_since(killed).context("gone without a flush on the wire")?;
+            seen.flushed.push(flush - killed);
+            if changed { seen.gone_after_change.push(gone) } else { seen.gone.push(gone) }
+        }
         let back = Instant::now();
-        farm.start_service(lab, 1)?;
-        farm.explain(lab, |farm, _| farm.wait_members(&[0, 1, 2], back, PATIENCE))?;
+        for (farm, ..) in &mut farms {
+            farm.start_service(lab, 1)?;
+            farm.explain(lab, |farm, _| farm.wait_members(&[0, 1, 2], back, PATIENCE))?;
+        }
+    }
+    for (farm, _, seen) in &farms {
+        let version = lab.peer(farm.router)?.version();
+        for (what, times) in
+            [("flush", &seen.flushed), ("gone", &seen.gone), ("gone after a change", &seen.gone_after_change)]
+        {
+            let (median, most) = middle_and_most(times);
+            println!("{version}: {what}: median {median:?}, max {most:?} of {}", times.len());
+        }
+    }
+    for (farm, _, seen) in &farms {
+        let version = lab.peer(farm.router)?.version();
+        let (median, most) = middle_and_most(&seen.flushed);
+        ensure!(median < FLUSHED_IN && most < FLUSHED_IN * 3, "{version}: flushed after {median:?}, {most:?} at most");
+        let (median, most) = middle_and_most(&seen.gone);
+        ensure!(median < Duration::from_millis(100), "{version}: gone after {median:?}");
+        ensure!(most < Duration::from_millis(300), "{version}: gone after {most:?} at most");
+        let (_, most) = middle_and_most(&seen.gone_after_change);
+        ensure!(most < Duration::from_millis(2500), "{version}: gone after {most:?} at most, behind a change");
     }
     Ok(())
 }
