@@ -4,6 +4,8 @@
 //! decide and tells the engine what has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ospf_proto::engine::{Command, Companion};
@@ -11,6 +13,7 @@ use ospf_proto::lsa::{FarmTlv, Prefix};
 use ospf_proto::time::Instant;
 use ospfd_lite::control::{Request, Response};
 use ospfd_lite::netio::{Driver, DriverEvent, EXIT_PRIVILEGE, EXIT_RUNTIME, Error, Options, Signal};
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
@@ -81,6 +84,8 @@ pub struct App {
     /// Malformed Farm TLVs that were logged already.
     complained: BTreeSet<String>,
     leave: Option<Leave>,
+    /// A monitor has seen the health of a service change.
+    wake: Arc<Notify>,
 }
 
 impl App {
@@ -93,10 +98,12 @@ impl App {
         let driver = Driver::new(options)?;
         let (now, router) = (driver.now(), config.engine.router_id);
         let mut random = Random::new(u64::from(router.0) ^ u64::from(std::process::id()) << 32);
+        let wake = Arc::new(Notify::new());
         let mut services = Vec::new();
         for service in &config.services {
-            let mut service = Service::open(service, router, (now, random.bits()))?;
+            let mut service = Service::open(service, (router, config.linger), (now, random.bits(), &wake))?;
             service.drained = drains.contains(&service.config.name);
+            service.read_drain_file();
             if service.drained {
                 warn!("{}: drained before the restart, and still", service.config.name);
             }
@@ -113,9 +120,10 @@ impl App {
             told: None,
             complained: BTreeSet::new(),
             leave: None,
+            wake,
             config,
         };
-        app.put_addresses()?;
+        app.keep_addresses()?;
         Ok(app)
     }
 
@@ -135,6 +143,7 @@ impl App {
         for timer in [&mut look, &mut sample, &mut addresses] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
         }
+        let wake = self.wake.clone();
         loop {
             tokio::select! {
                 event = self.driver.next() => match event? {
@@ -154,7 +163,11 @@ impl App {
                     break;
                 },
                 _ = look.tick() => self.look(),
-                _ = addresses.tick() => self.put_addresses()?,
+                _ = wake.notified() => self.look(),
+                _ = addresses.tick() => {
+                    self.services.iter_mut().for_each(Service::read_drain_file);
+                    self.keep_addresses()?;
+                }
             }
         }
         self.driver.command(Command::Goodbye);
@@ -189,8 +202,10 @@ impl App {
             return Ok(leave.step(now, progress) == Phase::Done);
         }
         self.read_area(now);
+        let flushes_pending = self.driver.view().flushes_pending();
         for service in &mut self.services {
             service.measure(now);
+            service.follow_drain(now, flushes_pending);
             service.judge(now, &self.area);
             service.step(now, &self.area, &self.config);
         }
@@ -235,12 +250,20 @@ impl App {
         self.driver.command(Command::Flush);
     }
 
-    /// Puts the managed addresses on `lo` where they are not.
-    fn put_addresses(&mut self) -> Result<(), AppError> {
+    /// Puts the managed addresses on `lo` where they are missing, and takes those of drained services off.
+    fn keep_addresses(&mut self) -> Result<(), AppError> {
+        let wanted: BTreeSet<Ipv6Addr> = self.services.iter().flat_map(Service::wanted_addresses).collect();
         for address in self.services.iter().flat_map(Service::managed) {
-            if !self.loopback.has(address)? {
-                self.loopback.add(address)?;
-                info!("{address}/128 put on lo");
+            match (wanted.contains(&address), self.loopback.has(address)?) {
+                (true, false) => {
+                    self.loopback.add(address)?;
+                    info!("{address}/128 put on lo");
+                }
+                (false, true) => {
+                    self.loopback.remove(address)?;
+                    info!("{address}/128 taken off lo: drained");
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -271,6 +294,12 @@ impl App {
             return Response::Error(self.no_service(name));
         };
         service.drained = drained;
+        if let Err(error) = self.keep_addresses() {
+            return Response::Error(format!("{name}: {error}"));
+        }
+        let Some(service) = self.services.iter_mut().find(|service| service.config.name == name) else {
+            return Response::Error(self.no_service(name));
+        };
         service.judge(now, &self.area);
         let standing = service.standing.to_string();
         let saved = self.drains.set(name, drained);

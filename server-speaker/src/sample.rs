@@ -3,28 +3,42 @@
 use ospf_proto::time::Instant;
 use serde::Serialize;
 
-/// One reading of a service.
+/// What is known of a service at one moment, from all of its sources together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sample {
-    /// When it was read.
+    /// When they were read.
     #[serde(serialize_with = "seconds")]
     pub at: Instant,
-    /// Whether the service can answer at all.
+    /// Whether the service can answer.
     pub health: Health,
-    /// Its counters; none where the source tells health only, or could not be read.
+    /// Its counters, when the source that counts has said something new; none between, and where nobody counts.
     pub load: Option<Load>,
 }
 
-/// Whether a service can answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Whether a service can answer. The later in this list, the more it counts where sources differ.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
-    /// It listens.
+    /// It can.
     Alive,
-    /// It does not, and why.
-    Dead(String),
     /// The source could not be read, and why: neither proof of life nor of death.
     Unknown(String),
+    /// It answers, but too late to be of use, and a full queue does not explain it.
+    Slow(String),
+    /// Nothing came back in time, and a full queue that moves does not explain it.
+    Silent(String),
+    /// It cannot, and why.
+    Dead(String),
+}
+
+impl Health {
+    /// What is wrong, if anything.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Health::Alive => None,
+            Health::Unknown(why) | Health::Slow(why) | Health::Silent(why) | Health::Dead(why) => Some(why),
+        }
+    }
 }
 
 /// Counters of a service at one moment. All counts are totals since an origin that stays while `generation` stays.

@@ -2,21 +2,24 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ospf_proto::engine::Companion;
 use ospf_proto::id::RouterId;
 use ospf_proto::lsa::{Prefix, ServiceFlags, ServiceRecord};
 use ospf_proto::time::Instant;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::advertise::{Area, Choice, Situation, Standing, companion, standing};
+use crate::advertise::{Area, Choice, Drain, DrainPhase, DrainProgress, Situation, Standing, companion, standing};
 use crate::config::{ServerConfig, ServiceConfig};
 use crate::law::{self, Inputs, Params};
-use crate::monitor::{MonitorError, SocketMonitor};
+use crate::monitor::{self, Board, MonitorError};
 use crate::sample::{Health, Sample};
 
 /// So many changes are remembered for `explain`.
-const HISTORY: usize = 16;
+const HISTORY: usize = 200;
 
 /// A change of what is advertised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,36 +47,47 @@ pub struct Service {
     pub choice: Choice,
     /// The operator wants it drained.
     pub drained: bool,
+    /// The drain file is there.
+    drain_file: bool,
+    drain: Option<Drain>,
+    linger: Duration,
     /// The cost that the operator pinned, whatever the law says.
     pub pinned: Option<u16>,
     /// The latest changes, newest last.
     pub history: VecDeque<Change>,
     params: Params,
-    monitors: Vec<SocketMonitor>,
+    board: Board,
 }
 
 impl Service {
     /// Opens the monitors; nothing is advertised before the service is seen alive.
-    pub fn open(config: &ServiceConfig, router: RouterId, (now, seed): (Instant, u64)) -> Result<Self, MonitorError> {
+    pub fn open(
+        config: &ServiceConfig,
+        (router, linger): (RouterId, Duration),
+        (now, seed, wake): (Instant, u64, &Arc<Notify>),
+    ) -> Result<Self, MonitorError> {
         let params = Params { policy: config.policy, router, nominal: config.capacity, shares: false };
-        let monitors = config.monitors.iter().cloned().map(SocketMonitor::open).collect::<Result<_, _>>()?;
+        let board = Board::new(&config.name, monitor::open(&config.monitors, (seed, wake))?);
         Ok(Service {
             law: law::State::new(&params, now, seed),
             standing: Standing::Unproven,
             sample: Sample { at: now, health: Health::Unknown("not yet read".into()), load: None },
             choice: Choice { companion: Companion::None, reason: "nothing was announced yet" },
             drained: false,
+            drain_file: false,
+            drain: None,
+            linger,
             pinned: None,
             history: VecDeque::new(),
             config: config.clone(),
             params,
-            monitors,
+            board,
         })
     }
 
     /// Reads health only: a few microseconds.
     pub fn look(&mut self, now: Instant) {
-        let health = worst(self.monitors.iter_mut().map(SocketMonitor::health));
+        let health = self.board.pulse(now);
         if health != self.sample.health {
             self.sample = Sample { at: now, health, load: None };
         }
@@ -81,10 +95,12 @@ impl Service {
 
     /// Reads health and counters.
     pub fn measure(&mut self, now: Instant) {
-        let samples: Vec<Sample> = self.monitors.iter_mut().map(|monitor| monitor.sample(now)).collect();
-        let load = samples.iter().find_map(|sample| sample.load);
-        let health = worst(samples.into_iter().map(|sample| sample.health));
-        self.sample = Sample { at: now, health, load };
+        self.sample = self.board.sample(now);
+    }
+
+    /// The sources.
+    pub fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Decides whether the service is advertised.
@@ -93,28 +109,35 @@ impl Service {
         let new = standing(Situation {
             health: &self.sample.health,
             advertised: self.standing.is_advertised(),
-            drained: self.drained,
+            drained: self.is_drained(),
             others: area.originators(first).count(),
             serving: area.serving(first),
             min_serving: usize::from(self.config.min_serving),
+            emptied: self.drain.as_ref().is_some_and(|drain| drain.phase() != DrainPhase::Emptying),
             last_resort: self.config.last_resort,
         });
         if new == self.standing {
             return;
         }
         let before = std::mem::replace(&mut self.standing, new);
-        let why = match &self.sample.health {
-            Health::Alive => String::new(),
-            Health::Dead(why) | Health::Unknown(why) => format!(" ({why})"),
-        };
         match new {
-            Standing::Dead | Standing::LastResort | Standing::Assumed => warn!("{}: {new}{why}", self.config.name),
+            Standing::Draining if self.drain.is_none() => {
+                self.drain = Some(Drain::new(now, self.config.drain_limit, self.linger));
+            }
+            Standing::Draining | Standing::Drained => {}
+            _ => self.drain = None,
+        }
+        let why = self.sample.health.why().map(|why| format!(" ({why})")).unwrap_or_default();
+        match new {
+            Standing::Dead | Standing::LastResort | Standing::Assumed | Standing::Slow | Standing::SlowStays => {
+                warn!("{}: {new}{why}", self.config.name)
+            }
             _ => info!("{}: {new}{why}", self.config.name),
         }
-        if new.is_advertised() != before.is_advertised() {
-            if new.is_advertised() {
-                self.law.restart(now);
-            }
+        if new.is_advertised() && !before.is_advertised() {
+            self.law.restart(now);
+        }
+        if new.is_advertised() != before.is_advertised() || new.cost() != before.cost() {
             self.remember(now, format!("{new}{why}"));
         }
     }
@@ -170,7 +193,8 @@ impl Service {
 
     /// The cost it is advertised at; none if it is not.
     pub fn cost(&self) -> Option<u16> {
-        self.standing.is_advertised().then_some(self.pinned.unwrap_or(self.law.cost))
+        let demanded = self.standing.cost().or(self.pinned);
+        self.standing.is_advertised().then_some(demanded.unwrap_or(self.law.cost))
     }
 
     /// Pins the cost by hand, or gives it back to the law.
@@ -189,10 +213,12 @@ impl Service {
 
     /// Why the cost is what it is.
     pub fn reason(&self) -> String {
-        match (self.cost(), self.pinned) {
-            (None, _) => self.standing.to_string(),
-            (_, Some(_)) => format!("pinned by hand; the law would say {}", self.law.cost),
-            (_, None) => self.law.reason.to_string(),
+        if !self.standing.is_advertised() || self.standing.cost().is_some() {
+            return self.standing.to_string();
+        }
+        match self.pinned {
+            Some(_) => format!("pinned by hand; the law would say {}", self.law.cost),
+            None => self.law.reason.to_string(),
         }
     }
 
@@ -205,7 +231,7 @@ impl Service {
     /// What the peers are told; nothing before the first record.
     pub fn records(&self) -> Vec<ServiceRecord> {
         let mut flags = ServiceFlags::empty();
-        flags.set(ServiceFlags::DRAINING, self.drained);
+        flags.set(ServiceFlags::DRAINING, self.is_drained());
         flags.set(ServiceFlags::LAST_RESORT, self.config.last_resort);
         let Some(record) = self.law.record else { return Vec::new() };
         let one = |prefix: &Prefix| ServiceRecord {
@@ -222,7 +248,48 @@ impl Service {
         self.config.prefixes.iter().map(one).collect()
     }
 
-    /// The addresses to be put on `lo`.
+    /// One look at a drain under way.
+    pub fn follow_drain(&mut self, now: Instant, flushes_pending: usize) {
+        let queued = self.board.fill().is_some_and(|fill| fill > 0.0);
+        let progress = DrainProgress { served: self.board.served(), queued, flushes_pending };
+        if let Some(drain) = &mut self.drain {
+            let before = drain.phase();
+            let after = drain.step(now, progress);
+            if after != before && after == DrainPhase::Done {
+                info!("{}: drained, nothing comes any more", self.config.name);
+            }
+        }
+    }
+
+    /// Looks whether somebody has put the drain file there, or taken it away.
+    pub fn read_drain_file(&mut self) {
+        let Some(path) = &self.config.drain_file else { return };
+        match path.try_exists() {
+            Ok(there) if there == self.drain_file => {}
+            Ok(there) => {
+                let what = if there { "is there: drained" } else { "is gone: no longer drained by it" };
+                info!("{}: {} {what}", self.config.name, path.display());
+                self.drain_file = there;
+            }
+            // Neither there nor gone: what was known last holds.
+            Err(error) => warn!("{}: {}: {error}; taken for unchanged", self.config.name, path.display()),
+        }
+    }
+
+    /// Somebody wants it drained: by command or by the drain file.
+    pub fn is_drained(&self) -> bool {
+        self.drained || self.drain_file
+    }
+
+    /// The addresses that belong on `lo` now: those of a drained service only until nothing comes any more.
+    pub fn wanted_addresses(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let under_way = self.drain.as_ref().is_some_and(|drain| drain.phase() != DrainPhase::Done);
+        // Wanted again as soon as the drain is taken back: before the prefixes are advertised.
+        let wanted = !self.is_drained() || self.standing != Standing::Drained || under_way;
+        self.managed().filter(move |_| wanted)
+    }
+
+    /// The addresses that this daemon puts on `lo`, at one time or another.
     pub fn managed(&self) -> impl Iterator<Item = Ipv6Addr> {
         let managed = self.config.manage_address;
         self.config.prefixes.iter().filter(move |_| managed).map(Prefix::address)
@@ -230,35 +297,15 @@ impl Service {
 
     /// What makes the measurement doubtful.
     pub fn warnings(&mut self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for monitor in &mut self.monitors {
-            match monitor.others() {
-                Ok(others) if others.is_empty() => {}
-                Ok(others) => warnings.push(format!(
-                    "other UDP sockets in this network namespace are counted as this service's load: {}",
-                    others.join(", ")
-                )),
-                Err(error) => warnings.push(error.to_string()),
-            }
+        let mut warnings = self.board.warnings();
+        if !self.config.measures() {
+            warnings.push("no monitor counts queries: the load is not measured and the cost never changes".into());
         }
-        if !self.config.counts_udp() {
-            warnings.push("no UDP monitor: health only, the load is not measured and the cost never changes".into());
+        if let Some(excuse) = self.board.excuse() {
+            warnings.push(format!("a probe fails, but {excuse}: taken for an overload, not for a fault"));
         }
         warnings
     }
-}
-
-/// Dead if one is dead, unknown if one is unknown, else alive.
-fn worst(healths: impl Iterator<Item = Health>) -> Health {
-    let mut worst = Health::Alive;
-    for health in healths {
-        match (&worst, &health) {
-            (_, Health::Dead(_)) => return health,
-            (Health::Alive, Health::Unknown(_)) => worst = health,
-            _ => {}
-        }
-    }
-    worst
 }
 
 /// In 0.001 queries per second; all-ones is reserved for unknown.
@@ -269,15 +316,6 @@ fn milli(rate: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_dead_monitor_makes_the_service_dead() {
-        let dead = || Health::Dead("x".into());
-        let unknown = || Health::Unknown("y".into());
-        assert_eq!(worst([Health::Alive, unknown(), dead()].into_iter()), dead());
-        assert_eq!(worst([Health::Alive, unknown()].into_iter()), unknown());
-        assert_eq!(worst([Health::Alive, Health::Alive].into_iter()), Health::Alive);
-    }
 
     #[test]
     fn a_rate_too_large_for_the_wire_is_not_unknown() {

@@ -108,9 +108,9 @@ fn row(service: &Service) -> ServiceRow {
         nominal: estimator.nominal(),
         x: estimator.x(),
         rho: estimator.rho(),
-        queue: service.sample.load.map(|load| load.fill()),
+        queue: service.board().fill(),
         backlogged: estimator.backlogged(),
-        drained: service.drained,
+        drained: service.is_drained(),
     }
 }
 
@@ -132,7 +132,7 @@ fn service_farm(area: &Area, service: &Service) -> Vec<FarmRow> {
             mu: estimator.mu(),
             x: estimator.is_measuring().then(|| estimator.x()),
             nominal: estimator.nominal(),
-            draining: service.drained,
+            draining: service.is_drained(),
         });
         rows.extend(area.originators(prefix).map(|(router, cost)| peer(area, prefix, (router, cost))));
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ospf_proto::time::Instant as Moment;
 use server_speaker::monitor::diag::SockDiag;
 use server_speaker::monitor::snmp6::Snmp6;
-use server_speaker::monitor::{Protocol, SocketMonitor, Target};
-use server_speaker::sample::{Health, Load};
+use server_speaker::monitor::{Board, Monitor, Protocol, SocketMonitor, Target};
+use server_speaker::sample::{Health, Load, Sample};
 
 /// The counters are of the whole namespace: one test of this file at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -20,12 +20,33 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-fn monitor(protocol: Protocol, address: Ipv6Addr, port: u16) -> SocketMonitor {
-    SocketMonitor::open(Target { protocol, port, addresses: vec![address] }).unwrap()
+/// A service with its sockets as the only source, read every 100 ms of its own time.
+struct Watched {
+    board: Board,
+    now: Moment,
 }
 
-fn load(monitor: &mut SocketMonitor) -> Load {
-    monitor.sample(Moment::EPOCH).load.unwrap()
+impl Watched {
+    fn sample(&mut self) -> Sample {
+        self.now = self.now + Duration::from_millis(100);
+        self.board.sample(self.now)
+    }
+
+    fn health(&mut self) -> Health {
+        self.sample().health
+    }
+}
+
+fn socket(protocol: Protocol, address: Ipv6Addr, port: u16) -> SocketMonitor {
+    SocketMonitor::open(Target { protocol, port, addresses: vec![address] }, true).unwrap()
+}
+
+fn monitor(protocol: Protocol, address: Ipv6Addr, port: u16) -> Watched {
+    Watched { board: Board::new("test", vec![Box::new(socket(protocol, address, port))]), now: Moment::EPOCH }
+}
+
+fn load(watched: &mut Watched) -> Load {
+    watched.sample().load.unwrap()
 }
 
 /// The moment that `what` holds; fails after two seconds.
@@ -111,7 +132,7 @@ fn a_closed_udp_socket_is_dead_at_the_next_look_and_a_new_one_is_another_generat
     let mut monitor = monitor(Protocol::Udp, Ipv6Addr::LOCALHOST, port);
     let first = load(&mut monitor);
     drop(server);
-    let sample = monitor.sample(Moment::EPOCH);
+    let sample = monitor.sample();
     assert_eq!(sample.health, Health::Dead(format!("no UDP socket for [::1]:{port}")));
     assert_eq!(sample.load, None);
     let _server = UdpSocket::bind(("::1", port)).unwrap();
@@ -150,11 +171,14 @@ fn a_tcp_listener_is_alive_and_dead_without_any_load() {
     let listener = TcpListener::bind("[::1]:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut monitor = monitor(Protocol::Tcp, Ipv6Addr::LOCALHOST, port);
-    let sample = monitor.sample(Moment::EPOCH);
+    let sample = monitor.sample();
     assert_eq!((sample.health, sample.load), (Health::Alive, None));
+    assert_eq!(monitor.board.fill(), Some(0.0));
     let mut diag = SockDiag::open().unwrap();
     let _waiting: Vec<_> = (0..3).map(|_| TcpStream::connect(("::1", port)).unwrap()).collect();
     wait_for(|| diag.listener(Ipv6Addr::LOCALHOST, port).unwrap().unwrap().backlog == 3);
+    monitor.sample();
+    assert!(monitor.board.fill() > Some(0.0));
     drop(listener);
     assert_eq!(monitor.health(), Health::Dead(format!("no listening TCP socket for [::1]:{port}")));
 }
@@ -164,20 +188,20 @@ fn other_udp_sockets_of_the_namespace_are_named() {
     let _alone = alone();
     let server = UdpSocket::bind("[::1]:0").unwrap();
     let other = UdpSocket::bind("[::1]:0").unwrap();
-    let mut monitor = monitor(Protocol::Udp, Ipv6Addr::LOCALHOST, server.local_addr().unwrap().port());
-    let others = monitor.others().unwrap();
-    assert!(others.contains(&other.local_addr().unwrap().to_string()), "{others:?}");
-    assert!(!others.contains(&server.local_addr().unwrap().to_string()), "{others:?}");
+    let mut monitor = socket(Protocol::Udp, Ipv6Addr::LOCALHOST, server.local_addr().unwrap().port());
+    let others = monitor.warnings().concat();
+    assert!(others.contains(&other.local_addr().unwrap().to_string()), "{others}");
+    assert!(!others.contains(&server.local_addr().unwrap().to_string()), "{others}");
 }
 
 #[test]
 fn a_look_at_the_health_takes_microseconds() {
     let _alone = alone();
     let server = UdpSocket::bind("[::1]:0").unwrap();
-    let mut monitor = monitor(Protocol::Udp, Ipv6Addr::LOCALHOST, server.local_addr().unwrap().port());
+    let mut monitor = socket(Protocol::Udp, Ipv6Addr::LOCALHOST, server.local_addr().unwrap().port());
     let start = Instant::now();
     for _ in 0..1000 {
-        assert_eq!(monitor.health(), Health::Alive);
+        assert_eq!(monitor.pulse(), Some(Health::Alive));
     }
     let each = start.elapsed() / 1000;
     // Measured 2 to 10 us; the bound leaves room for a busy machine and an unoptimised build.

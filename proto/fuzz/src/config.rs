@@ -8,6 +8,7 @@ use ospf_proto::id::IfaceId;
 use ospf_proto::time::Instant;
 use ospfd_lite::config::{ConfigError, RouterFile, Source};
 use server_speaker::config::ServerConfig;
+use server_speaker::monitor::MonitorConfig;
 
 /// A file of ospfd-lite and one of server-speaker.
 pub fn config(data: &[u8]) {
@@ -95,7 +96,8 @@ fn check_server(config: &ServerConfig) {
         assert!(service.capacity.is_none_or(|rate| rate.is_finite() && rate > 0.0));
         assert!(!service.manage_address || service.prefixes.iter().all(|prefix| prefix.length() == 128));
         for monitor in &service.monitors {
-            assert!(monitor.port >= 1 && !monitor.addresses.is_empty());
+            let MonitorConfig::Socket(socket) = monitor;
+            assert!(socket.port >= 1 && !socket.addresses.is_empty());
         }
     }
     assert!(config.services.iter().filter(|service| service.counts_udp()).count() <= 1);

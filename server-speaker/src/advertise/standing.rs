@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::drain::DRAIN_COST;
 use crate::sample::Health;
+
+/// The cost of a slow service: behind every cost of the law.
+pub const SLOW_COST: u16 = 10_000;
 
 /// What the decision rests on.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +25,8 @@ pub struct Situation<'a> {
     pub serving: usize,
     /// A drain waits while fewer others than this serve.
     pub min_serving: usize,
+    /// A drain has got to the point where the prefixes are withdrawn.
+    pub emptied: bool,
     /// Stay advertised when dead if nobody else is there.
     pub last_resort: bool,
 }
@@ -33,8 +39,14 @@ pub enum Standing {
     Serving,
     /// Advertised: its health could not be read, and it was alive before.
     Assumed,
+    /// Advertised behind all others: it answers too late to be of use.
+    Slow,
+    /// Advertised although slow: too few others serve.
+    SlowStays,
     /// Advertised although drained: too few others serve.
     DrainWaits,
+    /// Advertised at the maximum cost: drained, its last queries are awaited.
+    Draining,
     /// Advertised although dead: nobody else is there and it is the last resort.
     LastResort,
     /// Withdrawn: dead.
@@ -48,7 +60,16 @@ pub enum Standing {
 impl Standing {
     /// Whether the prefixes are advertised.
     pub fn is_advertised(self) -> bool {
-        matches!(self, Standing::Serving | Standing::Assumed | Standing::DrainWaits | Standing::LastResort)
+        !matches!(self, Standing::Dead | Standing::Unproven | Standing::Drained)
+    }
+
+    /// The cost that it demands whatever the law says, if any.
+    pub fn cost(self) -> Option<u16> {
+        match self {
+            Standing::Slow => Some(SLOW_COST),
+            Standing::Draining => Some(DRAIN_COST),
+            _ => None,
+        }
     }
 }
 
@@ -57,6 +78,9 @@ impl fmt::Display for Standing {
         f.write_str(match self {
             Standing::Serving => "serving",
             Standing::Assumed => "serving (health unreadable, alive before)",
+            Standing::Slow => "behind all others: slow",
+            Standing::SlowStays => "serving (slow, but too few others serve)",
+            Standing::Draining => "draining: at the maximum cost until the last queries are answered",
             Standing::DrainWaits => "serving (drain waits: too few others serve)",
             Standing::LastResort => "advertised although dead (last resort)",
             Standing::Dead => "withdrawn: dead",
@@ -68,17 +92,21 @@ impl fmt::Display for Standing {
 
 /// Decides.
 pub fn standing(situation: Situation<'_>) -> Standing {
+    let enough_others = situation.serving >= situation.min_serving;
     match situation.health {
-        Health::Dead(_) if situation.last_resort && situation.others == 0 => Standing::LastResort,
-        Health::Dead(_) => Standing::Dead,
+        Health::Dead(_) | Health::Silent(_) if situation.last_resort && situation.others == 0 => Standing::LastResort,
+        Health::Dead(_) | Health::Silent(_) => Standing::Dead,
         Health::Unknown(_) if !situation.advertised => Standing::Unproven,
-        Health::Alive | Health::Unknown(_) if situation.drained => {
-            if situation.serving < situation.min_serving {
-                Standing::DrainWaits
-            } else {
-                Standing::Drained
-            }
-        }
+        _ if situation.drained => match (situation.advertised, situation.emptied) {
+            // It was drained before it ever served, as after a restart.
+            (false, _) => Standing::Drained,
+            _ if !enough_others => Standing::DrainWaits,
+            (true, true) => Standing::Drained,
+            (true, false) => Standing::Draining,
+        },
+        // All at the same cost again if all are slow: then everybody serves. The last one never steps back.
+        Health::Slow(_) if enough_others && situation.serving > 0 => Standing::Slow,
+        Health::Slow(_) => Standing::SlowStays,
         Health::Unknown(_) => Standing::Assumed,
         Health::Alive => Standing::Serving,
     }
@@ -87,6 +115,7 @@ pub fn standing(situation: Situation<'_>) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::law::CLASS_COST;
 
     const CALM: Situation<'static> = Situation {
         health: &Health::Alive,
@@ -95,6 +124,7 @@ mod tests {
         others: 2,
         serving: 2,
         min_serving: 1,
+        emptied: false,
         last_resort: false,
     };
 
@@ -127,8 +157,26 @@ mod tests {
     #[test]
     fn a_drain_waits_until_enough_others_serve() {
         let drained = Situation { drained: true, ..CALM };
-        assert_eq!(standing(drained), Standing::Drained);
+        assert_eq!(standing(drained), Standing::Draining);
+        assert_eq!(standing(Situation { emptied: true, ..drained }), Standing::Drained);
         assert_eq!(standing(Situation { serving: 0, ..drained }), Standing::DrainWaits);
-        assert_eq!(standing(Situation { serving: 0, min_serving: 0, ..drained }), Standing::Drained);
+        assert_eq!(standing(Situation { serving: 0, min_serving: 0, ..drained }), Standing::Draining);
+        assert_eq!(standing(Situation { advertised: false, ..drained }), Standing::Drained);
+    }
+
+    #[test]
+    fn a_silent_service_is_dead_and_a_slow_one_steps_behind_the_others() {
+        let (silent, slow) = (Health::Silent("no answer".into()), Health::Slow("900 ms".into()));
+        assert_eq!(standing(Situation { health: &silent, ..CALM }), Standing::Dead);
+        assert_eq!(standing(Situation { health: &slow, ..CALM }), Standing::Slow);
+        assert!(Standing::Slow.cost() > Some(CLASS_COST));
+    }
+
+    #[test]
+    fn a_slow_service_stays_while_too_few_others_serve() {
+        let slow = Health::Slow("900 ms".into());
+        let last = Situation { health: &slow, others: 0, serving: 0, min_serving: 0, ..CALM };
+        assert_eq!(standing(last), Standing::SlowStays);
+        assert_eq!(standing(Situation { health: &slow, serving: 2, min_serving: 3, ..CALM }), Standing::SlowStays);
     }
 }

@@ -3,6 +3,7 @@
 //! Every key is documented in `docs/configuration.md`; an unknown key is an error. An error names the file, the line,
 //! the key and what is allowed. What passes here can run: nothing is refused later.
 
+mod monitor;
 mod service;
 
 use std::collections::BTreeSet;
@@ -91,7 +92,7 @@ impl ServerConfig {
         let mut services: Vec<ServiceConfig> = Vec::new();
         for table in &file.service {
             let service = table.check(source, &allowed)?;
-            table.check_beside(source, &services)?;
+            table.check_beside(source, (&service, &services))?;
             services.push(service);
         }
         let prefixes: usize = services.iter().map(|s| s.prefixes.len()).sum();

@@ -2,18 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use ospf_proto::lsa::Prefix;
-use ospfd_lite::config::{ConfigError, Ranged, Source, Text};
+use ospfd_lite::config::{ConfigError, Ranged, Seconds, Source, Text};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::advertise::Strategy;
 use crate::law::Policy;
-use crate::monitor::{Protocol, Target};
+use crate::monitor::MonitorConfig;
+
+use super::monitor::{Context, MonitorTable, check_together};
 
 /// The greatest rate that the Farm TLV can tell (u32 in 0.001 q/s, all-ones is unknown).
 const RATE_MAX: f64 = 4_294_967.0;
+
+/// The longest time of emptying unless configured.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// The table as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,20 +37,8 @@ pub(super) struct ServiceTable {
     min_serving: Option<Ranged<0, 255>>,
     #[serde(default)]
     last_resort: bool,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct MonitorTable {
-    socket: SocketTable,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct SocketTable {
-    protocol: Protocol,
-    port: Ranged<1, 65535>,
-    address: Option<Text<Ipv6Addr>>,
+    drain_file: Option<PathBuf>,
+    drain_limit: Option<Seconds<0, 3_600_000>>,
 }
 
 /// Policies that may be named; not all are there yet.
@@ -77,7 +72,7 @@ pub struct ServiceConfig {
     /// Put the prefixes on `lo` while running.
     pub manage_address: bool,
     /// What is watched; at least one.
-    pub monitors: Vec<Target>,
+    pub monitors: Vec<MonitorConfig>,
     /// Nominal capacity, queries per second.
     pub capacity: Option<f64>,
     /// How the cost is chosen.
@@ -88,12 +83,21 @@ pub struct ServiceConfig {
     pub min_serving: u8,
     /// A dead service stays advertised while nobody else advertises it.
     pub last_resort: bool,
+    /// While this file is there the service is drained.
+    pub drain_file: Option<PathBuf>,
+    /// The longest time from the maximum cost to the flush when drained.
+    pub drain_limit: Duration,
 }
 
 impl ServiceConfig {
+    /// Whether anything counts its queries.
+    pub fn measures(&self) -> bool {
+        self.monitors.iter().any(|monitor| monitor.counts() || monitor.counts_namespace())
+    }
+
     /// Whether it measures load by counters that speak for the whole namespace.
     pub fn counts_udp(&self) -> bool {
-        self.monitors.iter().any(|m| m.protocol == Protocol::Udp)
+        self.monitors.iter().any(MonitorConfig::counts_namespace) && !self.monitors.iter().any(MonitorConfig::counts)
     }
 }
 
@@ -112,18 +116,24 @@ impl ServiceTable {
         Ok(ServiceConfig {
             name: name.clone(),
             manage_address: self.manage_address,
-            monitors: self.targets(source, &prefixes)?,
+            monitors: self.monitors(source, &prefixes)?,
             prefixes,
             capacity,
             policy,
             strategy: self.check_strategy(source)?,
             min_serving: self.min_serving.map_or(1, Ranged::get),
             last_resort: self.last_resort,
+            drain_file: self.drain_file.clone(),
+            drain_limit: self.drain_limit.map_or(DRAIN_LIMIT, Seconds::get),
         })
     }
 
     /// What two services must not have in common.
-    pub(super) fn check_beside(&self, source: &Source, others: &[ServiceConfig]) -> Result<(), ConfigError> {
+    pub(super) fn check_beside(
+        &self,
+        source: &Source,
+        (own, others): (&ServiceConfig, &[ServiceConfig]),
+    ) -> Result<(), ConfigError> {
         if others.iter().any(|o| o.name == *self.name.get_ref()) {
             let message = format!("a second service {}; one is allowed", self.name.get_ref());
             return Err(source.error(self.name.span(), message));
@@ -135,8 +145,7 @@ impl ServiceTable {
                 return Err(source.error(prefix.span(), message));
             }
         }
-        let udp = self.monitor.get_ref().iter().any(|m| m.socket.protocol == Protocol::Udp);
-        if let Some(other) = others.iter().find(|o| udp && o.counts_udp()) {
+        if let Some(other) = others.iter().find(|other| own.counts_udp() && other.counts_udp()) {
             let message = format!(
                 "a second service with a UDP monitor beside {} is not allowed: the kernel counts datagrams for the whole \
                  network namespace; run a server-speaker for each in a namespace of its own",
@@ -175,26 +184,13 @@ impl ServiceTable {
         Ok(prefixes)
     }
 
-    fn targets(&self, source: &Source, prefixes: &[Prefix]) -> Result<Vec<Target>, ConfigError> {
-        if self.monitor.get_ref().is_empty() {
-            let example = "[] is not allowed; at least one, such as { socket = { protocol = \"udp\", port = 53 } }";
-            return Err(source.error(self.monitor.span(), example));
-        }
+    fn monitors(&self, source: &Source, prefixes: &[Prefix]) -> Result<Vec<MonitorConfig>, ConfigError> {
         let hosts: Vec<Ipv6Addr> = prefixes.iter().filter(|p| p.length() == 128).map(Prefix::address).collect();
-        let mut targets: Vec<Target> = Vec::new();
-        for MonitorTable { socket } in self.monitor.get_ref() {
-            let addresses = socket.address.as_ref().map_or_else(|| hosts.clone(), |address| vec![address.0]);
-            if addresses.is_empty() {
-                let message = "a socket monitor needs `address` where no prefix is a /128";
-                return Err(source.error(self.monitor.span(), message));
-            }
-            if socket.protocol == Protocol::Udp && targets.iter().any(|t| t.protocol == Protocol::Udp) {
-                let message = "a second UDP monitor is not allowed: datagrams are counted for the whole namespace";
-                return Err(source.error(self.monitor.span(), message));
-            }
-            targets.push(Target { protocol: socket.protocol, port: socket.port.get(), addresses });
-        }
-        Ok(targets)
+        let context = Context { source, hosts: &hosts };
+        let monitors: Vec<MonitorConfig> =
+            self.monitor.get_ref().iter().map(|table| table.check(&context)).collect::<Result<_, _>>()?;
+        check_together(source, self.monitor.span(), &monitors)?;
+        Ok(monitors)
     }
 
     fn check_capacity(&self, source: &Source) -> Result<Option<f64>, ConfigError> {

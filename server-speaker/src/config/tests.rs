@@ -3,7 +3,7 @@ use ospf_proto::id::RouterId;
 use super::*;
 use crate::advertise::Strategy;
 use crate::law::Policy;
-use crate::monitor::Protocol;
+use crate::monitor::{MonitorConfig, Protocol};
 
 const HEAD: &str = "router-id = \"192.0.2.11\"\n[[interface]]\nname = \"eth0\"\n";
 const SERVICE: &str = "[[service]]\nname = \"dns\"\nprefixes = [\"2001:db8:53::53/128\"]\nmonitor = [{ socket = { protocol = \"udp\", port = 53 } }]\n";
@@ -21,7 +21,8 @@ fn a_small_file_gets_the_defaults_of_a_server() {
     let service = &config.services[0];
     assert_eq!((service.policy, service.strategy), (Policy::Goodput, Strategy::Auto));
     assert_eq!((service.min_serving, service.last_resort, service.manage_address), (1, false, false));
-    assert_eq!(service.monitors[0].addresses, [service.prefixes[0].address()]);
+    let MonitorConfig::Socket(target) = &service.monitors[0];
+    assert_eq!(target.addresses, [service.prefixes[0].address()]);
 }
 
 #[test]
@@ -61,7 +62,8 @@ last-resort = true
     let service = &config.services[0];
     assert_eq!((service.policy, service.strategy), (Policy::Static, Strategy::WithSpf));
     assert_eq!((service.capacity, service.min_serving, service.last_resort), (Some(1500.0), 2, true));
-    assert_eq!((service.monitors[0].protocol, service.monitors[0].port), (Protocol::Tcp, 443));
+    let MonitorConfig::Socket(target) = &service.monitors[0];
+    assert_eq!((target.protocol, target.port), (Protocol::Tcp, 443));
 }
 
 #[test]

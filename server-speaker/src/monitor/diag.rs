@@ -96,7 +96,15 @@ impl SockDiag {
         id.source_port = port;
         id.cookie = [0xff; 8];
         let found = self.ask(&request(IPPROTO_TCP, StateFlags::LISTEN, id), false)?;
-        Ok(found.first().map(|r| Listener { backlog: r.header.recv_queue, backlog_max: r.header.send_queue }))
+        Ok(found.first().map(listener))
+    }
+
+    /// All TCP sockets that listen on this port.
+    pub fn listeners(&mut self, port: u16) -> Result<Vec<Listener>, MonitorError> {
+        let mut id = SocketId::new_v6();
+        id.source_port = port;
+        let found = self.ask(&request(IPPROTO_TCP, StateFlags::LISTEN, id), true)?;
+        Ok(found.iter().map(listener).collect())
     }
 
     /// One question and all of its answers.
@@ -157,6 +165,10 @@ impl SockDiag {
 
 fn request(protocol: u8, states: StateFlags, socket_id: SocketId) -> InetRequest {
     InetRequest { family: AF_INET6, protocol, extensions: ExtensionFlags::SKMEMINFO, states, socket_id }
+}
+
+fn listener(response: &InetResponse) -> Listener {
+    Listener { backlog: response.header.recv_queue, backlog_max: response.header.send_queue }
 }
 
 fn udp_state(response: &InetResponse) -> Result<UdpSocketState, MonitorError> {

@@ -1,12 +1,68 @@
-//! Sources of load and health, one file each. Every source yields [`crate::sample::Sample`]s and decides nothing.
+//! Sources of load and health, one file each. Every source yields [`Reading`]s and decides nothing; [`Board`] puts those of
+//! one service together.
 //!
-//! All reads are synchronous and take microseconds (1.3 us for one exact `sock_diag` request): nothing to await.
+//! What the kernel tells is read at once, in microseconds (1.3 us for one exact `sock_diag` request). What needs time (a
+//! network exchange, a program) runs in a task of its own ([`Background`]).
 
+pub mod background;
+pub mod board;
 pub mod diag;
+pub mod netstat;
+pub mod reading;
 pub mod snmp6;
 pub mod socket;
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+pub use background::{Background, Schedule, Source};
+pub use board::{Board, SourceRow};
+pub use reading::{Counts, Monitor, Queue, Reading, Said, Unreadable};
 pub use socket::{Protocol, SocketMonitor, Target};
+
+/// What is watched, as configured.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MonitorConfig {
+    /// The service's sockets.
+    Socket(Target),
+}
+
+impl MonitorConfig {
+    /// Whether its totals are those of the whole network namespace unless another source counts.
+    pub fn counts_namespace(&self) -> bool {
+        matches!(self, MonitorConfig::Socket(target) if target.protocol == Protocol::Udp)
+    }
+
+    /// Whether it counts queries itself.
+    pub fn counts(&self) -> bool {
+        false
+    }
+
+    /// Whether it says anything of the health.
+    pub fn tells_health(&self) -> bool {
+        match self {
+            MonitorConfig::Socket(_) => true,
+        }
+    }
+}
+
+/// Opens the monitors of one service. `wake` is notified when one of them sees the health change; `seed` splays those that
+/// read at intervals. Needs a tokio runtime, and stays in this thread's network namespace.
+pub fn open(
+    configs: &[MonitorConfig],
+    (seed, wake): (u64, &Arc<Notify>),
+) -> Result<Vec<Box<dyn Monitor>>, MonitorError> {
+    let counted = configs.iter().any(MonitorConfig::counts);
+    let mut monitors: Vec<Box<dyn Monitor>> = Vec::new();
+    for (index, config) in configs.iter().enumerate() {
+        let _own = (seed.wrapping_add(index as u64), wake.clone());
+        monitors.push(match config {
+            MonitorConfig::Socket(target) => Box::new(SocketMonitor::open(target.clone(), !counted)?),
+        });
+    }
+    Ok(monitors)
+}
 
 /// A kernel interface that could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -1,14 +1,18 @@
-//! The socket of a service: its receive queue and drops for UDP, its life for UDP and TCP.
+//! The sockets of a service: receive queue, drops and rate (UDP) or accept queue and its overflows (TCP), and whether
+//! they are there at all.
 
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use ospf_proto::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::MonitorError;
 use super::diag::{SockDiag, UdpSocketState};
+use super::netstat::Netstat;
+use super::reading::{Counts, Monitor, Queue, Reading, Said, Unreadable};
 use super::snmp6::Snmp6;
-use crate::sample::{Health, Load, Sample};
+use crate::sample::Health;
 
 /// The transport of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +20,7 @@ use crate::sample::{Health, Load, Sample};
 pub enum Protocol {
     /// Queue, drops and rates.
     Udp,
-    /// Health only.
+    /// Accept queue and its overflows.
     Tcp,
 }
 
@@ -31,18 +35,32 @@ pub struct Target {
     pub addresses: Vec<Ipv6Addr>,
 }
 
+/// How long a reading holds: it is taken anew every 100 ms.
+const VALID: Duration = Duration::from_secs(1);
+
 /// Watches the sockets of one service.
 #[derive(Debug)]
 pub struct SocketMonitor {
+    name: String,
     target: Target,
     diag: SockDiag,
-    snmp6: Snmp6,
+    overflows: Netstat,
+    /// Counts the queries too, by the counters of the network namespace; none where another source counts them.
+    snmp6: Option<Snmp6>,
 }
 
 impl SocketMonitor {
-    /// A monitor in this thread's network namespace.
-    pub fn open(target: Target) -> Result<Self, MonitorError> {
-        Ok(SocketMonitor { target, diag: SockDiag::open()?, snmp6: Snmp6::open()? })
+    /// A monitor in this thread's network namespace; with `counts` it tells the served queries too (UDP only).
+    pub fn open(target: Target, counts: bool) -> Result<Self, MonitorError> {
+        let counts = counts && target.protocol == Protocol::Udp;
+        let protocol = if target.protocol == Protocol::Udp { "udp" } else { "tcp" };
+        Ok(SocketMonitor {
+            name: format!("socket {protocol}/{}", target.port),
+            target,
+            diag: SockDiag::open()?,
+            overflows: Netstat::open()?,
+            snmp6: if counts { Some(Snmp6::open()?) } else { None },
+        })
     }
 
     /// What is watched.
@@ -51,48 +69,48 @@ impl SocketMonitor {
     }
 
     /// Whether every address is served: one exact lookup each, cheap enough for every few milliseconds.
-    pub fn health(&mut self) -> Health {
+    fn health(&mut self) -> Result<Health, MonitorError> {
         for address in &self.target.addresses {
             let found = match self.target.protocol {
-                Protocol::Udp => self.diag.udp(*address, self.target.port).map(|s| s.is_some()),
-                Protocol::Tcp => self.diag.listener(*address, self.target.port).map(|l| l.is_some()),
+                Protocol::Udp => self.diag.udp(*address, self.target.port)?.is_some(),
+                Protocol::Tcp => self.diag.listener(*address, self.target.port)?.is_some(),
             };
-            match found {
-                Ok(true) => {}
-                Ok(false) => return Health::Dead(self.missing(*address)),
-                Err(error) => return Health::Unknown(error.to_string()),
+            if !found {
+                return Ok(Health::Dead(self.missing(*address)));
             }
         }
-        Health::Alive
+        Ok(Health::Alive)
     }
 
-    /// Health and, for UDP, the counters of all its sockets together.
-    pub fn sample(&mut self, now: Instant) -> Sample {
-        let health = self.health();
-        let load = match (self.target.protocol, &health) {
-            (Protocol::Udp, Health::Alive) => self.load(),
-            _ => Ok(None),
-        };
-        match load {
-            Ok(load) => Sample { at: now, health, load },
-            Err(error) => Sample { at: now, health: Health::Unknown(error.to_string()), load: None },
+    fn said(&mut self) -> Result<Said, MonitorError> {
+        let health = self.health()?;
+        let mut said = Said { health: Some(health.clone()), ..Said::default() };
+        if health != Health::Alive {
+            return Ok(said);
         }
+        match self.target.protocol {
+            Protocol::Tcp => said.queue = self.backlog()?,
+            Protocol::Udp => {
+                let sockets = self.own_sockets()?;
+                said.queue = (!sockets.is_empty()).then(|| receive_queue(&sockets));
+                if let (Some(snmp6), false) = (&mut self.snmp6, sockets.is_empty()) {
+                    let served = snmp6.read()?.in_datagrams;
+                    said.counts = Some(Counts { served, ..Counts::default() });
+                }
+            }
+        }
+        Ok(said)
     }
 
-    fn load(&mut self) -> Result<Option<Load>, MonitorError> {
-        let sockets = self.own_sockets()?;
-        let counters = self.snmp6.read()?;
-        if sockets.is_empty() {
-            return Ok(None);
+    /// The accept queues of all listeners together; their overflows are counted for the whole namespace.
+    fn backlog(&mut self) -> Result<Option<Queue>, MonitorError> {
+        let mut queue = Queue { dropped: self.overflows.listen_overflows()?, ..Queue::default() };
+        let listeners = self.diag.listeners(self.target.port)?;
+        for listener in &listeners {
+            queue.waiting += u64::from(listener.backlog);
+            queue.room += u64::from(listener.backlog_max);
         }
-        Ok(Some(Load {
-            served: counters.in_datagrams,
-            dropped: sockets.iter().map(|s| u64::from(s.drops)).sum(),
-            busy: None,
-            queue: sockets.iter().map(|s| u64::from(s.queue)).sum(),
-            buffer: sockets.iter().map(|s| u64::from(s.buffer)).sum(),
-            generation: generation(&sockets),
-        }))
+        Ok((!listeners.is_empty()).then_some(queue))
     }
 
     fn own_sockets(&mut self) -> Result<Vec<UdpSocketState>, MonitorError> {
@@ -103,8 +121,8 @@ impl SocketMonitor {
     }
 
     /// Other UDP sockets of the namespace, as `[address]:port`. Their datagrams are counted as ours.
-    pub fn others(&mut self) -> Result<Vec<String>, MonitorError> {
-        if self.target.protocol != Protocol::Udp {
+    fn others(&mut self) -> Result<Vec<String>, MonitorError> {
+        if self.snmp6.is_none() {
             return Ok(Vec::new());
         }
         let own = self.own_sockets()?;
@@ -118,6 +136,45 @@ impl SocketMonitor {
             Protocol::Udp => format!("no UDP socket for [{address}]:{}", self.target.port),
             Protocol::Tcp => format!("no listening TCP socket for [{address}]:{}", self.target.port),
         }
+    }
+}
+
+impl Monitor for SocketMonitor {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn tells_health(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, now: Instant) -> Result<Reading, Unreadable> {
+        let said = self.said().map_err(|error| Unreadable(error.to_string()))?;
+        Ok(Reading::new(now, VALID, said))
+    }
+
+    fn pulse(&mut self) -> Option<Health> {
+        self.health().ok()
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        match self.others() {
+            Ok(others) if others.is_empty() => Vec::new(),
+            Ok(others) => vec![format!(
+                "other UDP sockets in this network namespace are counted as this service's load: {}",
+                others.join(", ")
+            )],
+            Err(error) => vec![error.to_string()],
+        }
+    }
+}
+
+fn receive_queue(sockets: &[UdpSocketState]) -> Queue {
+    Queue {
+        waiting: sockets.iter().map(|s| u64::from(s.queue)).sum(),
+        room: sockets.iter().map(|s| u64::from(s.buffer)).sum(),
+        dropped: sockets.iter().map(|s| u64::from(s.drops)).sum(),
+        generation: generation(sockets),
     }
 }
 

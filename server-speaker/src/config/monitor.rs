@@ -1,0 +1,77 @@
+//! One entry of `monitor`: a table with one key, its kind.
+
+use std::net::Ipv6Addr;
+
+use ospfd_lite::config::{ConfigError, Ranged, Source, Text};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::monitor::{MonitorConfig, Protocol, Target};
+
+/// The entry as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum MonitorTable {
+    /// The service's sockets.
+    Socket(Spanned<SocketTable>),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct SocketTable {
+    protocol: Protocol,
+    port: Ranged<1, 65535>,
+    address: Option<Text<Ipv6Addr>>,
+}
+
+/// What a monitor is checked against.
+pub(super) struct Context<'a> {
+    /// The file, for errors.
+    pub(super) source: &'a Source,
+    /// The service's addresses: its prefixes that are /128.
+    pub(super) hosts: &'a [Ipv6Addr],
+}
+
+impl MonitorTable {
+    /// The monitor, if its keys make sense.
+    pub(super) fn check(&self, context: &Context<'_>) -> Result<MonitorConfig, ConfigError> {
+        match self {
+            MonitorTable::Socket(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Socket),
+        }
+    }
+}
+
+impl SocketTable {
+    fn check(&self, context: &Context<'_>, span: std::ops::Range<usize>) -> Result<Target, ConfigError> {
+        let addresses = self.address.as_ref().map_or_else(|| context.hosts.to_vec(), |address| vec![address.0]);
+        if addresses.is_empty() {
+            return Err(context.source.error(span, "a socket monitor needs `address` where no prefix is a /128"));
+        }
+        Ok(Target { protocol: self.protocol, port: self.port.get(), addresses })
+    }
+}
+
+/// What monitors of one service must not have in common, and what they must have together.
+pub(super) fn check_together(
+    source: &Source,
+    span: std::ops::Range<usize>,
+    monitors: &[MonitorConfig],
+) -> Result<(), ConfigError> {
+    let refuse = |message: &str| Err(source.error(span.clone(), message));
+    if monitors.is_empty() {
+        return refuse("[] is not allowed; at least one, such as { socket = { protocol = \"udp\", port = 53 } }");
+    }
+    if !monitors.iter().any(MonitorConfig::tells_health) {
+        return refuse(
+            "none of these monitors tells whether the service lives; add a `socket`, a `probe` or a `process`",
+        );
+    }
+    if monitors.iter().filter(|monitor| monitor.counts()).count() > 1 {
+        return refuse("a second monitor that counts queries is not allowed; one");
+    }
+    let udp = monitors.iter().filter(|monitor| monitor.counts_namespace()).count();
+    if udp > 1 {
+        return refuse("a second UDP monitor is not allowed: datagrams are counted for the whole namespace");
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! All sources of one service together: what is stale, what is excused, what the law gets.
+//!
+//! Fail-static: a source that cannot be read changes nothing while its last reading holds, and then makes the health
+//! unknown (if it tells health) or the load unknown (the law keeps its figures). A probe that gets its answers late or not
+//! at all beside a full queue that moves has found an overload, which is the law's business, and no fault: else a farm that
+//! is overloaded as a whole would withdraw as a whole.
+
+use std::time::Duration;
+
+use ospf_proto::time::Instant;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::reading::{Counts, Monitor, Queue, Reading, Unreadable};
+use crate::sample::{Health, Load, Sample};
+
+/// Above this part of the room a queue explains late answers.
+const FULL: f64 = 0.25;
+/// Above this utilisation the service has no room for a probe.
+const SATURATED: f64 = 0.95;
+/// An answer that is missed now may have been lost in the queue so long ago.
+const EXCUSE: Duration = Duration::from_secs(5);
+/// A service that took no query for this time does not move: its full queue is no excuse.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// The sources of one service.
+#[derive(Debug)]
+pub struct Board {
+    service: String,
+    sources: Vec<Slot>,
+    pressure: Pressure,
+    busy: Busy,
+    /// The counts that the law has had already.
+    counted: Option<Instant>,
+    /// Why a fault was not counted, if one was not.
+    excuse: Option<&'static str>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    monitor: Box<dyn Monitor>,
+    last: Option<Reading>,
+    /// Why it cannot be read, and since when.
+    trouble: Option<(Instant, Unreadable)>,
+    stale: bool,
+}
+
+/// What `explain` shows of one source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceRow {
+    /// What it watches.
+    pub name: String,
+    /// Age of its last reading, seconds.
+    pub age: Option<f64>,
+    /// That reading does not hold any more.
+    pub stale: bool,
+    /// What it said, in words.
+    pub said: String,
+    /// Why it cannot be read, if so.
+    pub error: Option<String>,
+}
+
+impl Slot {
+    fn read(&mut self, now: Instant, service: &str) {
+        match self.monitor.read(now) {
+            Ok(reading) => {
+                if let Some((since, _)) = self.trouble.take().filter(|_| self.last.is_some()) {
+                    let seconds = now.since(since).as_secs_f64();
+                    info!("{service}: {} can be read again after {seconds:.1} s", self.monitor.name());
+                }
+                self.last = Some(reading);
+            }
+            Err(error) => {
+                if self.trouble.is_none() && self.last.is_some() {
+                    warn!(
+                        "{service}: {} cannot be read: {error}; its last word holds until it is stale",
+                        self.monitor.name()
+                    );
+                }
+                let since = self.trouble.take().map_or(now, |(since, _)| since);
+                self.trouble = Some((since, error));
+            }
+        }
+        let stale = self.last.as_ref().is_some_and(|reading| now >= reading.until);
+        if stale && !self.stale {
+            warn!("{service}: {} is stale: nothing is concluded from it until it can be read", self.monitor.name());
+        }
+        self.stale = stale;
+    }
+
+    fn fresh(&self) -> Option<&Reading> {
+        self.last.as_ref().filter(|_| !self.stale)
+    }
+
+    /// What it says of the health; none if it never does.
+    fn health(&self) -> Option<Health> {
+        if !self.monitor.tells_health() {
+            return None;
+        }
+        if let Some(health) = self.fresh().and_then(|reading| reading.said.health.clone()) {
+            return Some(health);
+        }
+        let why = self.trouble.as_ref().map_or_else(|| "says nothing".to_owned(), |(_, error)| error.to_string());
+        let stale = if self.stale { " (stale)" } else { "" };
+        Some(Health::Unknown(format!("{}: {why}{stale}", self.monitor.name())))
+    }
+
+    fn row(&self, now: Instant) -> SourceRow {
+        let said = self.last.as_ref().map(|reading| &reading.said);
+        let mut words: Vec<String> = Vec::new();
+        if let Some(said) = said {
+            words.extend(said.health.as_ref().map(|health| match health.why() {
+                None => "alive".to_owned(),
+                Some(why) => why.to_owned(),
+            }));
+            words.extend(said.utilisation.map(|utilisation| format!("{:.0} % used", 100.0 * utilisation)));
+            words.extend(
+                said.queue.map(|queue| format!("queue {:.0} %, {} dropped", 100.0 * queue.fill(), queue.dropped)),
+            );
+            words.extend(said.counts.map(|counts| format!("{} served", counts.served)));
+            words.extend(Some(said.detail.clone()).filter(|detail| !detail.is_empty()));
+        }
+        SourceRow {
+            name: self.monitor.name().to_owned(),
+            age: self.last.as_ref().map(|reading| now.since(reading.at).as_secs_f64()),
+            stale: self.stale,
+            said: words.join("; "),
+            error: self.trouble.as_ref().map(|(_, error)| error.to_string()),
+        }
+    }
+}
+
+impl Board {
+    /// The board of `service`.
+    pub fn new(service: &str, monitors: Vec<Box<dyn Monitor>>) -> Self {
+        let slot = |monitor| Slot { monitor, last: None, trouble: None, stale: false };
+        Board {
+            service: service.to_owned(),
+            sources: monitors.into_iter().map(slot).collect(),
+            pressure: Pressure::default(),
+            busy: Busy::default(),
+            counted: None,
+            excuse: None,
+        }
+    }
+
+    /// Health alone, from what is at hand within microseconds and the last words of the others.
+    pub fn pulse(&mut self, now: Instant) -> Health {
+        for slot in &mut self.sources {
+            if let (Some(health), Some(last)) = (slot.monitor.pulse(), &mut slot.last) {
+                last.said.health = Some(health);
+            }
+        }
+        self.health(now)
+    }
+
+    /// Reads all sources.
+    pub fn sample(&mut self, now: Instant) -> Sample {
+        for slot in &mut self.sources {
+            slot.read(now, &self.service);
+        }
+        let counts = self.newest(|reading| reading.said.counts);
+        let queue = self.newest(|reading| reading.said.queue).map(|(_, queue)| queue);
+        let utilisation = self
+            .sources
+            .iter()
+            .filter_map(|slot| slot.fresh()?.said.utilisation)
+            .fold(None, |a: Option<f64>, b| Some(a.map_or(b, |a| a.max(b))));
+        self.pressure.note(now, queue, counts.map(|(_, counts)| counts), utilisation);
+        let busy = self.busy.add(now, utilisation);
+        let load = counts.filter(|(at, _)| self.counted != Some(*at)).map(|(at, counts)| {
+            self.counted = Some(at);
+            together(counts, queue.unwrap_or_default(), busy)
+        });
+        Sample { at: now, health: self.health(now), load }
+    }
+
+    /// What the first source that knows has said last, unless it is stale.
+    fn newest<T>(&self, of: impl Fn(&Reading) -> Option<T>) -> Option<(Instant, T)> {
+        self.sources.iter().find_map(|slot| slot.fresh().and_then(|reading| Some((reading.at, of(reading)?))))
+    }
+
+    fn health(&mut self, now: Instant) -> Health {
+        let worst = self.sources.iter().filter_map(Slot::health).max().unwrap_or(Health::Alive);
+        let (health, excuse) = self.pressure.excuse(now, worst);
+        if excuse.is_some() && self.excuse.is_none() {
+            warn!("{}: a probe fails, but {}: an overload and no fault", self.service, excuse.unwrap_or_default());
+        }
+        self.excuse = excuse;
+        health
+    }
+
+    /// Why a probe that fails is not counted, if so.
+    pub fn excuse(&self) -> Option<&'static str> {
+        self.excuse
+    }
+
+    /// The sources, for `explain`.
+    pub fn rows(&self, now: Instant) -> Vec<SourceRow> {
+        self.sources.iter().map(|slot| slot.row(now)).collect()
+    }
+
+    /// What makes the readings doubtful.
+    pub fn warnings(&mut self) -> Vec<String> {
+        self.sources.iter_mut().flat_map(|slot| slot.monitor.warnings()).collect()
+    }
+
+    /// Queries served, ever, as read last.
+    pub fn served(&self) -> Option<u64> {
+        self.newest(|reading| reading.said.counts).map(|(_, counts)| counts.served)
+    }
+
+    /// Part of the queue in use, as read last.
+    pub fn fill(&self) -> Option<f64> {
+        self.newest(|reading| reading.said.queue).map(|(_, queue)| queue.fill())
+    }
+}
+
+fn together(counts: Counts, queue: Queue, busy: Option<u64>) -> Load {
+    Load {
+        served: counts.served,
+        dropped: counts.dropped.unwrap_or(queue.dropped),
+        busy: counts.busy.or(busy),
+        queue: queue.waiting,
+        buffer: queue.room,
+        generation: counts.generation ^ queue.generation.rotate_left(1),
+    }
+}
+
+/// Signs of an overload.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pressure {
+    full: Option<Instant>,
+    saturated: Option<Instant>,
+    served: Option<Counts>,
+    progress: Option<Instant>,
+}
+
+impl Pressure {
+    fn note(&mut self, now: Instant, queue: Option<Queue>, counts: Option<Counts>, utilisation: Option<f64>) {
+        if queue.is_some_and(|queue| queue.fill() > FULL) {
+            self.full = Some(now);
+        }
+        if utilisation.is_some_and(|utilisation| utilisation >= SATURATED) {
+            self.saturated = Some(now);
+        }
+        if let Some(counts) = counts {
+            let before = self.served.replace(counts);
+            if before.is_some_and(|before| before.served != counts.served) {
+                self.progress = Some(now);
+            }
+        }
+    }
+
+    /// The health without the faults that an overload explains.
+    fn excuse(&self, now: Instant, health: Health) -> (Health, Option<&'static str>) {
+        let recent = |at: Option<Instant>, time| at.is_some_and(|at| now.since(at) <= time);
+        let (full, saturated) = (recent(self.full, EXCUSE), recent(self.saturated, EXCUSE));
+        let moves = recent(self.progress, PROGRESS);
+        match health {
+            Health::Slow(_) | Health::Silent(_) if full && moves => {
+                (Health::Alive, Some("its queue is full and moves"))
+            }
+            Health::Slow(_) | Health::Silent(_) if saturated && moves => {
+                (Health::Alive, Some("it is used to capacity and answers others"))
+            }
+            // Nobody counts its answers: it may be overloaded or stuck. It steps back, and stays if all do.
+            Health::Silent(why) if (full || saturated) && self.served.is_none() => (Health::Slow(why), None),
+            health => (health, None),
+        }
+    }
+}
+
+/// Busy time made of utilisations.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    micros: f64,
+    last: Option<Instant>,
+}
+
+impl Busy {
+    fn add(&mut self, now: Instant, utilisation: Option<f64>) -> Option<u64> {
+        let last = self.last.take();
+        let utilisation = utilisation?;
+        self.last = Some(now);
+        self.micros += last.map_or(0.0, |last| now.since(last).as_secs_f64() * 1e6 * utilisation);
+        Some(self.micros as u64)
+    }
+}
