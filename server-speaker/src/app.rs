@@ -20,8 +20,8 @@ use tracing::{error, info, warn};
 use crate::advertise::{Area, Leave, Loopback, LoopbackError, Phase, Place, Progress, strongest};
 use crate::config::ServerConfig;
 use crate::law::random::Random;
-use crate::monitor::MonitorError;
 use crate::monitor::snmp6::Snmp6;
+use crate::monitor::{DestroyWatch, MonitorError};
 use crate::service::Service;
 use crate::show;
 use crate::state::Drains;
@@ -86,6 +86,8 @@ pub struct App {
     leave: Option<Leave>,
     /// A monitor has seen the health of a service change.
     wake: Arc<Notify>,
+    /// Wakes us when a socket of a service goes.
+    _destroyed: DestroyWatch,
 }
 
 impl App {
@@ -109,8 +111,11 @@ impl App {
             }
             services.push(service);
         }
+        let ports = config.services.iter().flat_map(|service| service.ports()).collect();
+        let destroyed = DestroyWatch::open(ports, wake.clone())?;
         let mut app = App {
             driver,
+            _destroyed: destroyed,
             services,
             drains,
             loopback,

@@ -15,3 +15,4 @@ pub use clock::Clock;
 pub use driver::{Driver, DriverEvent, Options, Signal, Turn};
 pub use error::{EXIT_CONFIG, EXIT_PRIVILEGE, EXIT_RUNTIME, Error};
 pub use report::{Counters, IfaceCounters};
+pub use sys::{register_fd, register_netlink};

@@ -96,8 +96,10 @@ fn check_server(config: &ServerConfig) {
         assert!(service.capacity.is_none_or(|rate| rate.is_finite() && rate > 0.0));
         assert!(!service.manage_address || service.prefixes.iter().all(|prefix| prefix.length() == 128));
         for monitor in &service.monitors {
-            let MonitorConfig::Socket(socket) = monitor;
-            assert!(socket.port >= 1 && !socket.addresses.is_empty());
+            match monitor {
+                MonitorConfig::Socket(socket) => assert!(socket.port >= 1 && !socket.addresses.is_empty()),
+                MonitorConfig::Process(_) => {}
+            }
         }
     }
     assert!(config.services.iter().filter(|service| service.counts_udp()).count() <= 1);

@@ -1,12 +1,13 @@
 //! One entry of `monitor`: a table with one key, its kind.
 
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
 
 use ospfd_lite::config::{ConfigError, Ranged, Source, Text};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::monitor::{MonitorConfig, Protocol, Target};
+use crate::monitor::{MonitorConfig, ProcessTarget, Protocol, Target};
 
 /// The entry as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -14,6 +15,8 @@ use crate::monitor::{MonitorConfig, Protocol, Target};
 pub(super) enum MonitorTable {
     /// The service's sockets.
     Socket(Spanned<SocketTable>),
+    /// The service's main process.
+    Process(Spanned<ProcessTable>),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +25,13 @@ pub(super) struct SocketTable {
     protocol: Protocol,
     port: Ranged<1, 65535>,
     address: Option<Text<Ipv6Addr>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct ProcessTable {
+    unit: Option<String>,
+    pid_file: Option<PathBuf>,
 }
 
 /// What a monitor is checked against.
@@ -37,6 +47,7 @@ impl MonitorTable {
     pub(super) fn check(&self, context: &Context<'_>) -> Result<MonitorConfig, ConfigError> {
         match self {
             MonitorTable::Socket(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Socket),
+            MonitorTable::Process(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Process),
         }
     }
 }
@@ -48,6 +59,18 @@ impl SocketTable {
             return Err(context.source.error(span, "a socket monitor needs `address` where no prefix is a /128"));
         }
         Ok(Target { protocol: self.protocol, port: self.port.get(), addresses })
+    }
+}
+
+impl ProcessTable {
+    fn check(&self, context: &Context<'_>, span: std::ops::Range<usize>) -> Result<ProcessTarget, ConfigError> {
+        match (&self.unit, &self.pid_file) {
+            (Some(unit), None) if !unit.is_empty() => Ok(ProcessTarget::Unit(unit.clone())),
+            (None, Some(path)) if path.is_absolute() => Ok(ProcessTarget::PidFile(path.clone())),
+            _ => {
+                Err(context.source.error(span, "one of `unit` (not empty) and `pid-file` (an absolute path) is needed"))
+            }
+        }
     }
 }
 

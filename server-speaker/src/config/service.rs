@@ -90,6 +90,14 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
+    /// The ports of its sockets that are watched.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.monitors.iter().filter_map(|monitor| match monitor {
+            MonitorConfig::Socket(target) => Some(target.port),
+            _ => None,
+        })
+    }
+
     /// Whether anything counts its queries.
     pub fn measures(&self) -> bool {
         self.monitors.iter().any(|monitor| monitor.counts() || monitor.counts_namespace())

@@ -3,7 +3,7 @@ use ospf_proto::id::RouterId;
 use super::*;
 use crate::advertise::Strategy;
 use crate::law::Policy;
-use crate::monitor::{MonitorConfig, Protocol};
+use crate::monitor::{MonitorConfig, ProcessTarget, Protocol};
 
 const HEAD: &str = "router-id = \"192.0.2.11\"\n[[interface]]\nname = \"eth0\"\n";
 const SERVICE: &str = "[[service]]\nname = \"dns\"\nprefixes = [\"2001:db8:53::53/128\"]\nmonitor = [{ socket = { protocol = \"udp\", port = 53 } }]\n";
@@ -21,7 +21,7 @@ fn a_small_file_gets_the_defaults_of_a_server() {
     let service = &config.services[0];
     assert_eq!((service.policy, service.strategy), (Policy::Goodput, Strategy::Auto));
     assert_eq!((service.min_serving, service.last_resort, service.manage_address), (1, false, false));
-    let MonitorConfig::Socket(target) = &service.monitors[0];
+    let MonitorConfig::Socket(target) = &service.monitors[0] else { panic!("{:?}", service.monitors) };
     assert_eq!(target.addresses, [service.prefixes[0].address()]);
 }
 
@@ -50,6 +50,8 @@ policy = "static"
 strategy = "with-spf"
 min-serving = 2
 last-resort = true
+drain-file = "/etc/drain"
+drain-limit = 7.5
 "#,
     )
     .unwrap();
@@ -62,7 +64,9 @@ last-resort = true
     let service = &config.services[0];
     assert_eq!((service.policy, service.strategy), (Policy::Static, Strategy::WithSpf));
     assert_eq!((service.capacity, service.min_serving, service.last_resort), (Some(1500.0), 2, true));
-    let MonitorConfig::Socket(target) = &service.monitors[0];
+    assert_eq!(service.drain_file, Some("/etc/drain".into()));
+    assert_eq!(service.drain_limit, Duration::from_millis(7500));
+    let MonitorConfig::Socket(target) = &service.monitors[0] else { panic!("{:?}", service.monitors) };
     assert_eq!((target.protocol, target.port), (Protocol::Tcp, 443));
 }
 
@@ -155,4 +159,23 @@ fn more_prefixes_than_one_record_lsa_holds_are_refused() {
     let many: Vec<String> = (0..25).map(|i| format!("\"2001:db8::{:x}/128\"", i + 1)).collect();
     let text = format!("{HEAD}{}", SERVICE.replace("\"2001:db8:53::53/128\"", &many.join(", ")));
     assert!(load(&text).unwrap_err().contains("25 service prefixes; at most 24"));
+}
+
+#[test]
+fn a_process_is_named_by_its_unit_or_its_pid_file() {
+    let service =
+        |entry: &str| format!("{HEAD}{}", SERVICE.replace("{ socket = { protocol = \"udp\", port = 53 } }", entry));
+    for (entry, expected) in [
+        ("{ process = { unit = \"knot.service\" } }", ProcessTarget::Unit("knot.service".into())),
+        ("{ process = { pid-file = \"/run/knot.pid\" } }", ProcessTarget::PidFile("/run/knot.pid".into())),
+    ] {
+        let config = load(&service(entry)).unwrap();
+        assert_eq!(config.services[0].monitors, [MonitorConfig::Process(expected)]);
+    }
+    for entry in
+        ["{ process = {} }", "{ process = { unit = \"a\", pid-file = \"/b\" } }", "{ process = { pid-file = \"b\" } }"]
+    {
+        let error = load(&service(entry)).unwrap_err();
+        assert!(error.contains("s.toml:7") && error.contains("one of `unit`"), "{error}");
+    }
 }

@@ -6,8 +6,10 @@
 
 pub mod background;
 pub mod board;
+pub mod destroy;
 pub mod diag;
 pub mod netstat;
+pub mod process;
 pub mod reading;
 pub mod snmp6;
 pub mod socket;
@@ -18,6 +20,8 @@ use tokio::sync::Notify;
 
 pub use background::{Background, Schedule, Source};
 pub use board::{Board, SourceRow};
+pub use destroy::DestroyWatch;
+pub use process::{ProcessMonitor, ProcessTarget};
 pub use reading::{Counts, Monitor, Queue, Reading, Said, Unreadable};
 pub use socket::{Protocol, SocketMonitor, Target};
 
@@ -26,6 +30,8 @@ pub use socket::{Protocol, SocketMonitor, Target};
 pub enum MonitorConfig {
     /// The service's sockets.
     Socket(Target),
+    /// The service's main process.
+    Process(ProcessTarget),
 }
 
 impl MonitorConfig {
@@ -42,7 +48,7 @@ impl MonitorConfig {
     /// Whether it says anything of the health.
     pub fn tells_health(&self) -> bool {
         match self {
-            MonitorConfig::Socket(_) => true,
+            MonitorConfig::Socket(_) | MonitorConfig::Process(_) => true,
         }
     }
 }
@@ -56,9 +62,10 @@ pub fn open(
     let counted = configs.iter().any(MonitorConfig::counts);
     let mut monitors: Vec<Box<dyn Monitor>> = Vec::new();
     for (index, config) in configs.iter().enumerate() {
-        let _own = (seed.wrapping_add(index as u64), wake.clone());
+        let (_seed, wake) = (seed.wrapping_add(index as u64), wake.clone());
         monitors.push(match config {
             MonitorConfig::Socket(target) => Box::new(SocketMonitor::open(target.clone(), !counted)?),
+            MonitorConfig::Process(target) => Box::new(ProcessMonitor::open(target.clone(), wake)),
         });
     }
     Ok(monitors)
