@@ -38,6 +38,8 @@ const DATAGRAM_BYTES: u64 = 832;
 const DATAGRAM_BYTES_MAX: u64 = 4608;
 /// A pause above this breaks the series of samples.
 const GAP: f64 = 5.0;
+/// No server is offered more, queries per second: a tick that says so is of a counter that was set or misread.
+const ABSURD: f64 = 1e8;
 /// Records are at least this far apart.
 pub const RECORD_INTERVAL: f64 = 5.0;
 
@@ -144,12 +146,20 @@ impl Estimator {
         let packet = self.datagram_bytes.unwrap_or(DATAGRAM_BYTES).max(1) as f64;
         let queued = (load.queue as f64 - last.load.queue as f64) / packet;
         let rate = served as f64 / dt;
-        let offered = ((served + dropped) as f64 + queued).max(0.0) / dt;
+        let came = served as f64 + dropped as f64;
+        if came / dt > ABSURD {
+            return self.restart_series();
+        }
+        let offered = (came + queued).max(0.0) / dt;
         self.x += weight(dt, TAU_OFFERED) * (offered - self.x);
         self.offered += weight(dt, TAU_RATES) * (offered - self.offered);
         self.served += weight(dt, TAU_RATES) * (rate - self.served);
         let tick = Tick { now, dt, rate, dropped, before: last.load, after: load };
         self.judge_backlog(&tick);
+        if load.busy.is_none() {
+            // Nobody tells any more: what was told last would stand as rho for ever.
+            self.busy = None;
+        }
         match busy_fraction(&last.load, &load, dt) {
             Some(fraction) => self.follow_told(&tick, fraction, hold_mu),
             None if !hold_mu => self.follow(&tick, packet),
@@ -500,6 +510,67 @@ mod tests {
         feed.load.served = 3;
         feed.observe(false);
         assert_eq!(feed.estimator.x(), x);
+    }
+
+    #[test]
+    fn a_rate_that_no_server_can_have_is_not_learnt() {
+        for (served, dropped) in [(10_000_001, 0), (u64::MAX / 2, 0), (0, 10_000_001), (u64::MAX, u64::MAX)] {
+            let mut feed = Feed::new(Some(1000.0));
+            feed.run(10.0, 400.0, 0.0, 0);
+            let before = feed.estimator.clone();
+            feed.load.served = feed.load.served.saturating_add(served);
+            feed.load.dropped = dropped;
+            feed.observe(false);
+            assert_eq!((feed.estimator.x(), feed.estimator.rho()), (before.x(), before.rho()), "{served} {dropped}");
+        }
+    }
+
+    #[test]
+    fn after_an_absurd_tick_the_series_goes_on_from_the_new_totals() {
+        let mut feed = Feed::new(Some(1000.0));
+        feed.run(10.0, 400.0, 0.0, 0);
+        feed.load.served += 1 << 50;
+        feed.observe(false);
+        feed.run(20.0, 600.0, 0.0, 0);
+        assert!((feed.estimator.x() - 600.0).abs() < 5.0, "{}", feed.estimator.x());
+    }
+
+    #[test]
+    fn when_busy_time_is_told_no_more_the_black_box_takes_over() {
+        let mut feed = Feed::new(Some(1000.0));
+        feed.load.busy = Some(0);
+        for _ in 0..200 {
+            feed.load.busy = feed.load.busy.map(|busy| busy + 90_000);
+            feed.run(0.1, 450.0, 0.0, 0);
+        }
+        assert!((feed.mu() - 500.0).abs() < 5.0 && (feed.estimator.rho().unwrap() - 0.9).abs() < 0.01);
+        feed.load.busy = None;
+        feed.run(20.0, 100.0, 0.0, 0);
+        let rho = feed.estimator.rho().unwrap();
+        assert!(rho < 0.25, "100 of about 500 q/s, not {rho}");
+        feed.run(3.0, 300.0, 300.0, 255);
+        assert!((feed.mu() - 300.0).abs() < 30.0, "{}", feed.mu());
+        // Told again: believed again.
+        feed.load.busy = Some(7);
+        feed.observe(false);
+        for _ in 0..100 {
+            feed.load.busy = feed.load.busy.map(|busy| busy + 50_000);
+            feed.run(0.1, 400.0, 0.0, 0);
+        }
+        assert!((feed.mu() - 800.0).abs() < 30.0, "{}", feed.mu());
+    }
+
+    #[test]
+    fn busy_time_with_a_new_origin_costs_one_tick_and_not_what_was_learnt() {
+        let mut feed = Feed::new(Some(1000.0));
+        feed.load.busy = Some(1 << 40);
+        for _ in 0..200 {
+            feed.load.busy = feed.load.busy.map(|busy| busy + 90_000);
+            feed.run(0.1, 450.0, 0.0, 0);
+        }
+        feed.load.busy = Some(0);
+        feed.run(0.1, 450.0, 0.0, 0);
+        assert!((feed.estimator.rho().unwrap() - 0.9).abs() < 0.01);
     }
 
     #[test]
