@@ -14,6 +14,7 @@ pub mod lab;
 pub mod monitor;
 pub mod netns;
 pub mod nl;
+pub mod originations;
 pub mod peer;
 pub mod policy;
 pub mod process;

@@ -12,12 +12,14 @@ use nix::unistd::Uid;
 use crate::root;
 
 /// What the labs need, as Debian packages, and a file of each by which it is known to be there.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("frr", "/usr/lib/frr/ospf6d"),
     ("bird2", "/usr/sbin/bird"),
     ("tshark", "/usr/bin/tshark"),
     ("iproute2", "/usr/sbin/ip"),
     ("ethtool", "/usr/sbin/ethtool"),
+    ("knot", "/usr/sbin/knotd"),
+    ("dnsperf", "/usr/bin/dnsperf"),
     ("debootstrap", "/usr/sbin/debootstrap"),
 ];
 

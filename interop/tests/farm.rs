@@ -296,8 +296,7 @@ fn deaths(lab: &mut Lab, in_peace: usize, after_change: usize) -> Result<()> {
         }
         let mut killed = vec![];
         for (farm, ..) in &mut farms {
-            killed.push(Instant::now());
-            farm.node(1)?.service.take().context("the service")?.kill()?;
+            killed.push(farm.kill_service(1)?);
         }
         for ((farm, stamps, seen), killed) in farms.iter_mut().zip(killed) {
             let gone = farm.explain(lab, |farm, _| farm.wait_members(&[0, 2], killed, PATIENCE))? - killed;

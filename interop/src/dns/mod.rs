@@ -1,6 +1,10 @@
-//! A DNS service whose capacity is exact, and clients that count who answered: load for a farm, and its measure.
+//! DNS services of known capacity, our own or Knot DNS under a brake, and clients that count who answered: load for a farm,
+//! and its measure.
 
+pub mod brake;
 pub mod client;
+pub mod dnsperf;
+pub mod knot;
 pub mod responder;
 
 use std::net::Ipv6Addr;

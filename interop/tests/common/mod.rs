@@ -1,6 +1,7 @@
 //! What the lab tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod bench;
 pub(crate) mod ours;
 
 use std::{

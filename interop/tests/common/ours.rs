@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write,
     net::{Ipv4Addr, Ipv6Addr, SocketAddrV6},
     process::Command,
     time::{Duration, Instant},
@@ -10,7 +11,11 @@ use std::{
 use anyhow::{Context, Result};
 use interop::{
     daemons,
-    dns::client::{Arrivals, Generator, Load, Summary, TIMEOUT},
+    dns::{
+        brake::Brake,
+        client::{Arrivals, Generator, Load, Summary, TIMEOUT},
+        knot,
+    },
     lab::{Lab, PeerId},
     monitor::Monitor,
     peer::{IfaceSpec, Kind, Peer, RouterSpec, Version, ours::Speaker},
@@ -21,8 +26,17 @@ use interop::{
 
 use super::{ONE, PATIENCE, SERVICE};
 
-/// Queries per second of one responder.
+/// Queries per second of one server, unless a test says otherwise.
 pub(crate) const CAPACITY: f64 = 400.0;
+
+/// What serves the queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dns {
+    /// Our responder, whose service time is its capacity.
+    Responder,
+    /// Knot DNS under a brake.
+    Knot,
+}
 
 /// How the farm is configured.
 #[derive(Debug, Clone, Copy)]
@@ -35,11 +49,34 @@ pub(crate) struct Setup<'a> {
     pub servers: u16,
     /// `strategy` of the services.
     pub strategy: &'a str,
+    /// `policy` of the services.
+    pub policy: &'a str,
+    /// `min-serving` of the services.
+    pub min_serving: u8,
+    /// What serves.
+    pub dns: Dns,
+    /// Queries per second of one server, and `capacity` of its service.
+    pub capacity: f64,
+    /// `min-ls-interval` of the speakers, seconds.
+    pub min_ls_interval: f64,
+    /// `ecmp-width` of the speakers.
+    pub ecmp_width: u16,
 }
 
 impl<'a> Setup<'a> {
     pub(crate) fn new(name: &'a str, router: &'a Version) -> Self {
-        Self { name, router, servers: 3, strategy: "auto" }
+        Self {
+            name,
+            router,
+            servers: 3,
+            strategy: "auto",
+            policy: "goodput",
+            min_serving: 1,
+            dns: Dns::Responder,
+            capacity: CAPACITY,
+            min_ls_interval: 1.2,
+            ecmp_width: 16,
+        }
     }
 }
 
@@ -49,6 +86,7 @@ pub(crate) struct Node {
     pub router_id: Ipv4Addr,
     pub speaker: Speaker,
     pub service: Option<Proc>,
+    pub brake: Option<Brake>,
 }
 
 /// The farm, running.
@@ -57,6 +95,8 @@ pub(crate) struct SpeakerFarm {
     pub router: PeerId,
     pub nodes: Vec<Node>,
     pub monitor: Monitor,
+    dns: Dns,
+    capacity: f64,
 }
 
 impl SpeakerFarm {
@@ -80,12 +120,8 @@ impl SpeakerFarm {
             .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE));
         let router = lab.start(setup.router, &farm.router, spec)?;
         let monitor = Monitor::start(&farm.router)?;
-        let service = format!(
-            "[[service]]\nname = \"dns\"\nprefixes = [\"{SERVICE}\"]\nmanage-address = true\n\
-             monitor = [{{ socket = {{ protocol = \"udp\", port = 53 }} }}]\ncapacity = {CAPACITY:.1}\n\
-             strategy = \"{}\"\n",
-            setup.strategy
-        );
+        let service = service_table(&setup)?;
+        let globals = format!("min-ls-interval = {:.1}\necmp-width = {}\n", setup.min_ls_interval, setup.ecmp_width);
         let mut nodes = vec![];
         for (last, place) in (11u8..).zip(&farm.servers) {
             let router_id = Ipv4Addr::new(192, 0, 2, last);
@@ -93,11 +129,10 @@ impl SpeakerFarm {
             let name = format!("{}{}", setup.name, place.netns.name());
             let directory = lab.directory().join(&name);
             let spec = RouterSpec::new(&name, router_id, iface);
-            let speaker =
-                Speaker::new(&place.netns, spec, &service, &directory)?.with_globals("min-ls-interval = 1.2\n");
-            nodes.push(Node { place: place.clone(), router_id, speaker, service: None });
+            let speaker = Speaker::new(&place.netns, spec, &service, &directory)?.with_globals(&globals);
+            nodes.push(Node { place: place.clone(), router_id, speaker, service: None, brake: None });
         }
-        Ok(Self { farm, router, nodes, monitor })
+        Ok(Self { farm, router, nodes, monitor, dns: setup.dns, capacity: setup.capacity })
     }
 
     pub(crate) fn node(&mut self, server: usize) -> Result<&mut Node> {
@@ -112,19 +147,55 @@ impl SpeakerFarm {
 
     /// Starts a server's service.
     pub(crate) fn start_service(&mut self, lab: &Lab, server: usize) -> Result<()> {
-        let logs = lab.logs();
+        let (logs, dns, capacity) = (lab.logs(), self.dns, self.capacity);
         let node = self.node(server)?;
         let name = node.speaker.name().to_owned();
+        let netns = node.place.netns.clone();
+        let place = Place { netns: &netns, root: None, logs: &logs };
+        if dns == Dns::Knot {
+            let directory = lab.directory().join(format!("{name}-knot"));
+            let service = knot::start(&name, net(SERVICE)?.ip(), &directory, place)?;
+            node.brake = Some(Brake::start(&netns, service.pid(), capacity)?);
+            node.service = Some(service);
+            return Ok(());
+        }
+        // 0.4 s of queue: the kernel doubles it, and a query takes some 800 bytes of it.
+        let buffer = (capacity * 164.0) as usize;
         let mut command = Command::new(daemons::find("lab")?);
         command.args(["dns-responder", "--bind", "[2001:db8:53::53]:53", "--name", &name]);
-        command.args(["--service-time-us", &format!("{:.0}", 1e6 / CAPACITY), "--rcvbuf", "65536"]);
-        let place = Place { netns: &node.place.netns, root: None, logs: &logs };
+        command.args(["--service-time-us", &format!("{:.0}", 1e6 / capacity), "--rcvbuf", &buffer.to_string()]);
         node.service = Some(Proc::start(&format!("{name}-dns"), place, &mut command)?);
         let service = node.service.as_mut().context("just started")?;
         wait_for("the responder", PATIENCE, || {
             service.ensure_running()?;
             Ok(Probe::when(service.log().contains("serving"), (), service.log()))
         })
+    }
+
+    /// SIGKILL to a server's service; when it was sent.
+    pub(crate) fn kill_service(&mut self, server: usize) -> Result<Instant> {
+        let node = self.node(server)?;
+        let mut service = node.service.take().context("no service runs")?;
+        let killed = Instant::now();
+        service.kill()?;
+        node.brake = None;
+        Ok(killed)
+    }
+
+    /// Changes what a server can answer, in queries per second.
+    pub(crate) fn set_capacity(&mut self, server: usize, rate: f64) -> Result<()> {
+        let node = self.node(server)?;
+        match &node.brake {
+            Some(brake) => {
+                brake.ensure_braking()?;
+                brake.set_rate(rate);
+                Ok(())
+            }
+            None => {
+                let service = node.service.as_mut().context("no service runs")?;
+                service.tell(&format!("service-time-us {:.0}", 1e6 / rate))
+            }
+        }
     }
 
     /// The servers' link-local addresses.
@@ -144,8 +215,13 @@ impl SpeakerFarm {
 
     /// Queries at this rate from the client.
     pub(crate) fn load(&self, rate: f64) -> Result<Generator> {
+        self.clients(rate, 500, Arrivals::Paced)
+    }
+
+    /// Queries at this rate, from so many source ports, at such distances.
+    pub(crate) fn clients(&self, rate: f64, flows: usize, arrivals: Arrivals) -> Result<Generator> {
         let target = SocketAddrV6::new(net(SERVICE)?.ip(), 53, 0, 0);
-        Generator::start(&self.farm.client, Load { target, flows: 500, rate, arrivals: Arrivals::Paced })
+        Generator::start(&self.farm.client, Load { target, flows, rate, arrivals })
     }
 
     /// Runs `part`; its failure comes with what every speaker says.
@@ -159,6 +235,16 @@ impl SpeakerFarm {
             error.context(shown.join("\n"))
         })
     }
+}
+
+/// The `[[service]]` table of every server.
+fn service_table(setup: &Setup<'_>) -> Result<String> {
+    let mut table = String::from("[[service]]\nname = \"dns\"\nmanage-address = true\n");
+    writeln!(table, "prefixes = [\"{SERVICE}\"]")?;
+    writeln!(table, "monitor = [{{ socket = {{ protocol = \"udp\", port = 53 }} }}]")?;
+    writeln!(table, "capacity = {:.1}\nstrategy = {:?}", setup.capacity, setup.strategy)?;
+    writeln!(table, "policy = {:?}\nmin-serving = {}", setup.policy, setup.min_serving)?;
+    Ok(table)
 }
 
 /// What became of the queries between two instants, once all of them have had their time.
