@@ -66,7 +66,8 @@ impl Service {
         (router, linger): (RouterId, Duration),
         (now, seed, wake): (Instant, u64, &Arc<Notify>),
     ) -> Result<Self, MonitorError> {
-        let params = Params { policy: config.policy, router, nominal: config.capacity, shares: false };
+        let params =
+            Params { policy: config.policy, router, nominal: config.capacity, shares: false, tuning: config.tuning };
         let board = Board::new(&config.name, monitor::open(&config.monitors, (seed, wake))?);
         Ok(Service {
             law: law::State::new(&params, now, seed),
@@ -135,7 +136,7 @@ impl Service {
             _ => info!("{}: {new}{why}", self.config.name),
         }
         if new.is_advertised() && !before.is_advertised() {
-            self.law.restart(now);
+            self.law.restart(&self.params, now);
         }
         if new.is_advertised() != before.is_advertised() || new.cost() != before.cost() {
             self.remember(now, format!("{new}{why}"));

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use ospf_proto::id::RouterId;
 use ospf_proto::time::Instant;
 use server_speaker::law::random::Random;
-use server_speaker::law::{self, CLASS_COST, Estimator, Farm, Inputs, Params, Record, State};
+use server_speaker::law::{self, CLASS_COST, Estimator, Farm, Inputs, Params, Record, State, Tuning};
 use server_speaker::sample::Load;
 
 /// A policy.
@@ -62,12 +62,21 @@ pub struct Setup {
     pub gain: f64,
     /// Length of a turn of `turns`, seconds.
     pub turn: f64,
+    /// The parameters of our law.
+    pub tuning: Tuning,
 }
 
 impl Setup {
     /// A policy as it is meant to be run.
     pub fn new(policy: Policy) -> Self {
-        Setup { policy, self_test: policy == Policy::Goodput, black_box: false, gain: 1.0, turn: 1.0 }
+        Setup {
+            policy,
+            self_test: policy == Policy::Goodput,
+            black_box: false,
+            gain: 1.0,
+            turn: 1.0,
+            tuning: Tuning::default(),
+        }
     }
 }
 
@@ -109,6 +118,8 @@ pub struct Agent {
     setup: Setup,
     params: Params,
     law: Option<State>,
+    /// The law's last decision asked for a self-test.
+    asked: bool,
     estimator: Estimator,
     random: Random,
     /// Of the policies that are not ours.
@@ -132,10 +143,12 @@ impl Agent {
             Policy::Goodput | Policy::Shares => law::Policy::Goodput,
             _ => law::Policy::Static,
         };
-        let params = Params { policy, router, nominal: Some(nominal), shares: setup.policy == Policy::Shares };
+        let shares = setup.policy == Policy::Shares;
+        let params = Params { policy, router, nominal: Some(nominal), shares, tuning: setup.tuning };
         Agent {
             setup,
             law: Some(State::new(&params, at(now), seed)),
+            asked: false,
             estimator: Estimator::new(params.nominal),
             params,
             random: Random::new(seed ^ 0x5eed),
@@ -158,19 +171,17 @@ impl Agent {
 
     fn follow_law(&mut self, seen: &Seen<'_>) -> Wish {
         let Some(state) = self.law.take() else { return Wish { cost: CLASS_COST, hops: 1, record: None } };
-        let out = !state.rule.is_in();
-        let wanted = out && self.setup.self_test && seen.now - self.since.unwrap_or(seen.now) >= 10.0;
-        let self_test = wanted.then_some(seen.capacity);
+        let self_test = (self.asked && self.setup.self_test).then_some(seen.capacity);
         let inputs = Inputs { now: at(seen.now), load: Some(seen.load), farm: seen.farm, self_test };
         let (state, decision) = law::step(&self.params, state, &inputs);
-        self.since = if state.rule.is_in() { None } else { self.since.or(Some(seen.now)) };
+        self.asked = decision.self_test;
         let wish = Wish { cost: decision.cost, hops: decision.hops, record: state.record };
         self.law = Some(state);
         wish
     }
 
     fn compare(&mut self, seen: &Seen<'_>) -> Wish {
-        self.estimator.observe(at(seen.now), seen.load, false);
+        self.estimator.observe(&self.params.tuning, at(seen.now), seen.load, false);
         let rho = self.estimator.rho().unwrap_or(0.0);
         let cost = match self.setup.policy {
             Policy::Bands => self.bands(rho),

@@ -11,13 +11,14 @@ use super::scenario::Scenario;
 use super::tally::{Second, Tally};
 
 /// Runs a scenario under each policy and prints the table; draws the last seed's runs into `plots`, if wanted.
-pub fn compare(scenario: &Scenario, policies: &[Policy], (seeds, plots): (u64, Option<&Path>)) -> Result<()> {
+pub fn compare(scenario: &Scenario, setups: &[Setup], (seeds, plots): (u64, Option<&Path>)) -> Result<()> {
     println!("\n{}: {}", scenario.name, scenario.about);
     println!("| policy | lost % | least | most | goodput/capacity | p99 ms | LSAs/server/h | records | max/mean use |");
     println!("|---|---|---|---|---|---|---|---|---|");
-    for policy in policies {
-        let runs: Vec<Tally> = (1..=seeds).map(|seed| farm::run(scenario, Setup::new(*policy), seed)).collect();
-        println!("{}", row(*policy, scenario, &runs));
+    for setup in setups {
+        let policy = setup.policy;
+        let runs: Vec<Tally> = (1..=seeds).map(|seed| farm::run(scenario, *setup, seed)).collect();
+        println!("{}", row(policy, scenario, &runs));
         if let (Some(directory), Some(run)) = (plots, runs.last()) {
             std::fs::create_dir_all(directory)?;
             let name = format!("{}-{}", scenario.name, policy.name());

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use agent::Policy;
+use agent::{Policy, Setup};
 use scenario::Scenario;
 
 /// The built-in scenarios.
@@ -78,10 +78,10 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     let how = (options.seeds, options.plot.as_deref());
     if let (Some(config), Some(trace)) = (&options.config, &options.trace) {
-        let (scenario, policy) = trace::scenario(config, trace, options.servers)?;
-        let others = [Policy::EqualCost, Policy::Oracle].into_iter().filter(|other| *other != policy);
-        let policies: Vec<Policy> = std::iter::once(policy).chain(others).collect();
-        compare::compare(&scenario, &policies, how)?;
+        let (scenario, own) = trace::scenario(config, trace, options.servers)?;
+        let others = [Policy::EqualCost, Policy::Oracle].into_iter().filter(|other| *other != own.policy);
+        let setups: Vec<Setup> = std::iter::once(own).chain(others.map(Setup::new)).collect();
+        compare::compare(&scenario, &setups, how)?;
         return Ok(true);
     }
     let scenarios: Vec<Scenario> = if options.scenarios.is_empty() {
@@ -89,8 +89,9 @@ pub fn run(options: &Options) -> Result<bool> {
     } else {
         options.scenarios.iter().map(|wanted| find(wanted)).collect::<Result<_>>()?
     };
+    let setups: Vec<Setup> = options.policies.iter().copied().map(Setup::new).collect();
     for scenario in &scenarios {
-        compare::compare(scenario, &options.policies, how)?;
+        compare::compare(scenario, &setups, how)?;
     }
     Ok(true)
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use server_speaker::config::{ServerConfig, ServiceConfig};
 
-use super::agent::Policy;
+use super::agent::{Policy, Setup};
 use super::scenario::{LoadCurve, Scenario};
 
 /// The scenario of `servers` servers with the first service of a server-speaker configuration, under a load trace.
-pub fn scenario(config: &Path, trace: &Path, servers: usize) -> Result<(Scenario, Policy)> {
+pub fn scenario(config: &Path, trace: &Path, servers: usize) -> Result<(Scenario, Setup)> {
     let source = ospfd_lite::config::Source::read(config).map_err(|error| anyhow::anyhow!("{error}"))?;
     let config = ServerConfig::load(&source).map_err(|error| anyhow::anyhow!("{error}"))?;
     let service: &ServiceConfig = config.services.first().context("the configuration has no [[service]]")?;
@@ -34,7 +34,7 @@ pub fn scenario(config: &Path, trace: &Path, servers: usize) -> Result<(Scenario
         width: config.ecmp_width.map_or(16, usize::from),
         ..Scenario::parse("name = \"trace\"\nservers = [1]\nduration = 1\nload = 0.0")?
     };
-    Ok((Scenario { duration, ..scenario }, policy))
+    Ok((Scenario { duration, ..scenario }, Setup { tuning: service.tuning, ..Setup::new(policy) }))
 }
 
 /// Lines of `SECONDS,QUERIES_PER_SECOND` for the whole farm, in the order of time; a first line of words is passed over.
@@ -86,9 +86,10 @@ mod tests {
                     prefixes = [\"2001:db8:53::53/128\"]\nmonitor = [{ socket = { protocol = \"udp\", port = 53 } }]\n";
         std::fs::write(&config, text).unwrap();
         assert!(scenario(&config, &trace, 4).unwrap_err().to_string().contains("set `capacity`"));
-        std::fs::write(&config, format!("{text}capacity = 1000.0\n")).unwrap();
-        let (scenario, policy) = scenario(&config, &trace, 4).unwrap();
-        assert_eq!((policy, scenario.servers.len(), scenario.duration), (Policy::Goodput, 4, 31.0));
+        std::fs::write(&config, format!("{text}capacity = 1000.0\nlaw = {{ gain = 0.5 }}\n")).unwrap();
+        let (scenario, setup) = scenario(&config, &trace, 4).unwrap();
+        assert_eq!(setup.tuning.gain, 0.5);
+        assert_eq!((setup.policy, scenario.servers.len(), scenario.duration), (Policy::Goodput, 4, 31.0));
         assert_eq!((scenario.load.at(0.0), scenario.load.at(30.0)), (0.25, 0.5));
     }
 }

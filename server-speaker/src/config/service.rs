@@ -1,6 +1,6 @@
 //! One `[[service]]` table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::advertise::Strategy;
-use crate::law::Policy;
+use crate::law::{PARAMETERS, Policy, Tuning};
 use crate::monitor::MonitorConfig;
 
 use super::monitor::{Context, MonitorTable, check_together};
@@ -39,6 +39,8 @@ pub(super) struct ServiceTable {
     last_resort: bool,
     drain_file: Option<PathBuf>,
     drain_limit: Option<Seconds<0, 3_600_000>>,
+    #[serde(default)]
+    law: BTreeMap<String, Spanned<f64>>,
 }
 
 /// Policies that may be named; not all are there yet.
@@ -87,6 +89,8 @@ pub struct ServiceConfig {
     pub drain_file: Option<PathBuf>,
     /// The longest time from the maximum cost to the flush when drained.
     pub drain_limit: Duration,
+    /// The law's parameters.
+    pub tuning: Tuning,
 }
 
 impl ServiceConfig {
@@ -133,6 +137,7 @@ impl ServiceTable {
             last_resort: self.last_resort,
             drain_file: self.drain_file.clone(),
             drain_limit: self.drain_limit.map_or(DRAIN_LIMIT, Seconds::get),
+            tuning: self.check_law(source)?,
         })
     }
 
@@ -209,6 +214,24 @@ impl ServiceTable {
             return Err(source.error(capacity.span(), message));
         }
         Ok(Some(rate))
+    }
+
+    fn check_law(&self, source: &Source) -> Result<Tuning, ConfigError> {
+        let mut tuning = Tuning::default();
+        for (key, value) in &self.law {
+            let Some(parameter) = PARAMETERS.iter().find(|parameter| parameter.key == key) else {
+                let known: Vec<&str> = PARAMETERS.iter().map(|parameter| parameter.key).collect();
+                let message = format!("law.{key} is not known; one of {}", known.join(", "));
+                return Err(source.error(value.span(), message));
+            };
+            let set = parameter.set(&mut tuning, *value.get_ref());
+            set.map_err(|message| source.error(value.span(), message))?;
+        }
+        tuning.check().map_err(|message| match self.law.values().next() {
+            Some(first) => source.error(first.span(), message),
+            None => source.whole(message),
+        })?;
+        Ok(tuning)
     }
 
     fn check_policy(&self, source: &Source, capacity: Option<f64>) -> Result<Policy, ConfigError> {

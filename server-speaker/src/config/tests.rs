@@ -2,7 +2,7 @@ use ospf_proto::id::RouterId;
 
 use super::*;
 use crate::advertise::Strategy;
-use crate::law::Policy;
+use crate::law::{PARAMETERS, Policy, Tuning};
 use crate::monitor::{MonitorConfig, ProcessTarget, Protocol};
 
 const HEAD: &str = "router-id = \"192.0.2.11\"\n[[interface]]\nname = \"eth0\"\n";
@@ -177,5 +177,33 @@ fn a_process_is_named_by_its_unit_or_its_pid_file() {
     {
         let error = load(&service(entry)).unwrap_err();
         assert!(error.contains("s.toml:7") && error.contains("one of `unit`"), "{error}");
+    }
+}
+
+#[test]
+fn the_law_s_parameters_are_set_by_their_keys_within_their_bounds() {
+    let service = |law: &str| load(&format!("{HEAD}{SERVICE}[service.law]\n{law}\n"));
+    let tuning = service("gain = 0.5\nhold-min = 60").unwrap().services[0].tuning;
+    assert_eq!(tuning, Tuning { gain: 0.5, hold_min: 60.0, ..Tuning::default() });
+    for (law, expected) in [
+        ("gain = -1.0", "s.toml:9: service.law.gain: -1 is not allowed; 0..=10 of g1"),
+        ("gains = 1.0", "law.gains is not known; one of offered-time, "),
+        ("gain = nan", "NaN is not allowed"),
+        ("hold-min = 900", "hold-min, hold-max: 900 is greater than 480"),
+    ] {
+        let error = service(law).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn every_parameter_of_the_law_stands_in_the_reference_as_it_is() {
+    let reference = include_str!("../../../docs/configuration.md");
+    for parameter in PARAMETERS {
+        let row = format!(
+            "| `{}` | {} | {} to {} | {} | {} |",
+            parameter.key, parameter.default, parameter.min, parameter.max, parameter.unit, parameter.text
+        );
+        assert!(reference.contains(&row), "docs/configuration.md lacks: {row}");
     }
 }

@@ -10,32 +10,10 @@ use ospf_proto::id::RouterId;
 use ospf_proto::time::Instant;
 use serde::Serialize;
 
-use super::goodput::{Assessment, EQUAL};
+use super::goodput::Assessment;
 use super::random::Random;
+use super::tuning::Tuning;
 use crate::sample::{maybe_seconds, seconds};
-
-/// Distance of two evaluations, seconds.
-const PERIOD: f64 = 0.5;
-/// A gain that is worth leaving for, in units of g1.
-const GAIN: f64 = 0.20;
-/// How long the wish to leave, or to join, has to stand.
-const LEAVE_DWELL: f64 = 1.0;
-const JOIN_DWELL: f64 = 5.0;
-const JOIN_DWELL_URGENT: f64 = 1.0;
-/// Below this part of the load answered, help is urgent.
-const URGENT: f64 = 0.97;
-/// Quiet time after a class change.
-const GUARD: f64 = 2.0;
-/// Changes within this time of the first are one burst.
-const BURST: f64 = 0.6;
-const HOLD_MIN: f64 = 30.0;
-const HOLD_MAX: f64 = 480.0;
-/// Leaving again so soon after rejoining doubles the hold.
-const RELAPSE: f64 = 60.0;
-const VERIFY_AFTER: f64 = 12.0;
-const VERIFY_QUIET: f64 = 6.0;
-const VERIFY_WORSE: f64 = 0.10;
-const BAN: f64 = 600.0;
 
 /// In or out of the lowest-cost class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -153,12 +131,13 @@ pub(super) struct Moment<'a> {
     /// A self-test has told `mu`: no hold-down is needed to believe it.
     pub(super) tested: bool,
     pub(super) assessment: &'a Assessment,
+    pub(super) tuning: &'a Tuning,
 }
 
 impl ClassRule {
     /// A server that starts, in the class; `random` gives it its own phase.
-    pub fn new(now: Instant, random: &mut Random) -> Self {
-        let phase = std::time::Duration::from_secs_f64(random.uniform(0.0, PERIOD));
+    pub fn new(now: Instant, random: &mut Random, tuning: &Tuning) -> Self {
+        let phase = std::time::Duration::from_secs_f64(random.uniform(0.0, tuning.evaluation));
         ClassRule {
             standing: Standing::In,
             class: None,
@@ -168,7 +147,7 @@ impl ClassRule {
             join_since: None,
             rejoined: None,
             banned_until: None,
-            hold: HOLD_MIN,
+            hold: tuning.hold_min,
         }
     }
 
@@ -183,9 +162,9 @@ impl ClassRule {
     }
 
     /// Notes class changes; to be called at every step, more often than the rule itself is evaluated.
-    pub(super) fn watch(&mut self, now: Instant, class: &BTreeSet<RouterId>) {
+    pub(super) fn watch(&mut self, now: Instant, class: &BTreeSet<RouterId>, tuning: &Tuning) {
         if self.class.as_ref() != Some(class) {
-            if self.seen.is_none_or(|seen| secs(now, seen) > BURST) {
+            if self.seen.is_none_or(|seen| secs(now, seen) > tuning.burst) {
                 self.seen = Some(now);
             }
             self.class = Some(class.clone());
@@ -202,7 +181,7 @@ impl ClassRule {
         if self.next.is_some_and(|next| moment.now < next) {
             return None;
         }
-        self.next = Some(moment.now + std::time::Duration::from_secs_f64(PERIOD));
+        self.next = Some(moment.now + std::time::Duration::from_secs_f64(moment.tuning.evaluation));
         Some(match self.standing {
             _ if a.idle => {
                 (self.leave_since, self.join_since) = (None, None);
@@ -220,7 +199,7 @@ impl ClassRule {
             return Reason::Best;
         }
         let batch = (a.k() / 8).max(1);
-        let gain = a.goodput_best > a.goodput + GAIN * a.unit;
+        let gain = a.goodput_best > a.goodput + moment.tuning.gain * a.unit;
         if !gain || !a.is_among_the_worst(moment.me, batch) {
             self.leave_since = None;
             return Reason::Tolerated;
@@ -229,11 +208,11 @@ impl ClassRule {
         if self.banned_until.is_some_and(|until| now < until) {
             return Reason::Banned;
         }
-        if secs(now, since) < LEAVE_DWELL || !self.guard_allows_leaving(now, a.k()) {
+        if secs(now, since) < moment.tuning.leave_dwell || !self.guard_allows_leaving(moment) {
             return Reason::Waiting;
         }
-        let relapse = self.rejoined.is_some_and(|at| secs(now, at) < RELAPSE);
-        self.hold = if relapse { (2.0 * self.hold).min(HOLD_MAX) } else { HOLD_MIN };
+        let relapse = self.rejoined.is_some_and(|at| secs(now, at) < moment.tuning.relapse);
+        self.hold = if relapse { (2.0 * self.hold).min(moment.tuning.hold_max) } else { moment.tuning.hold_min };
         let hold = std::time::Duration::from_secs_f64(self.hold * random.uniform(0.75, 1.25));
         self.leave_since = None;
         self.standing = Standing::Out(Absence {
@@ -250,37 +229,40 @@ impl ClassRule {
     fn consider_joining(&mut self, moment: &Moment<'_>, mut absence: Absence) -> Reason {
         let (a, now) = (moment.assessment, moment.now);
         let quiet = self.seen.map_or(f64::INFINITY, |seen| secs(now, seen));
-        if !absence.verified && secs(now, absence.since) >= VERIFY_AFTER && quiet >= VERIFY_QUIET {
+        if !absence.verified
+            && secs(now, absence.since) >= moment.tuning.verify_after
+            && quiet >= moment.tuning.verify_quiet
+        {
             absence.verified = true;
             self.standing = Standing::Out(absence);
-            if a.excess > absence.excess + VERIFY_WORSE / a.k().max(1) as f64 {
-                self.banned_until = Some(now + std::time::Duration::from_secs_f64(BAN));
+            if a.excess > absence.excess + moment.tuning.verify_worse / a.k().max(1) as f64 {
+                self.banned_until = Some(now + std::time::Duration::from_secs_f64(moment.tuning.ban));
                 self.join(now);
                 return Reason::LeavingRefuted;
             }
         }
-        if !a.best.contains(&moment.me) || a.goodput_best < a.goodput - EQUAL * a.unit {
+        if !a.best.contains(&moment.me) || a.goodput_best < a.goodput - moment.tuning.equal * a.unit {
             self.join_since = None;
             return Reason::StillBetterOff;
         }
-        let urgent = a.goodput < URGENT * a.load;
+        let urgent = a.goodput < moment.tuning.urgent * a.load;
         if now < absence.until && !urgent && !moment.tested {
             self.join_since = None;
             return Reason::HoldDown;
         }
         let since = *self.join_since.get_or_insert(now);
-        let dwell = if urgent { JOIN_DWELL_URGENT } else { JOIN_DWELL };
-        if secs(now, since) < dwell || quiet < GUARD {
+        let dwell = if urgent { moment.tuning.join_dwell_urgent } else { moment.tuning.join_dwell };
+        if secs(now, since) < dwell || quiet < moment.tuning.guard {
             return Reason::Waiting;
         }
         self.join(now);
         Reason::Rejoined
     }
 
-    /// Two seconds of quiet, or as part of the batch whose first members have just left.
-    fn guard_allows_leaving(&self, now: Instant, k: usize) -> bool {
-        let quiet = self.seen.map_or(f64::INFINITY, |seen| secs(now, seen));
-        quiet >= GUARD || (k / 8 > 1 && quiet <= BURST)
+    /// The guard time of quiet, or as part of the batch whose first members have just left.
+    fn guard_allows_leaving(&self, moment: &Moment<'_>) -> bool {
+        let quiet = self.seen.map_or(f64::INFINITY, |seen| secs(moment.now, seen));
+        quiet >= moment.tuning.guard || (moment.assessment.k() / 8 > 1 && quiet <= moment.tuning.burst)
     }
 
     fn join(&mut self, now: Instant) {
@@ -312,7 +294,7 @@ mod tests {
         let member = |router, mu, x, cost| Member { router, cost, in_class: cost == 10, mu, x, m: 1.0, hops: 1 };
         let mut members: Vec<Member> = (1..=n).map(|r| member(RouterId(r), 1000.0, x, 10)).collect();
         members.push(member(ME, mu, if cost == 10 { x } else { 0.0 }, cost));
-        Assessment::new(&members, 64, ME)
+        Assessment::new(&members, (64, ME), &Tuning::default())
     }
 
     struct Run {
@@ -326,13 +308,20 @@ mod tests {
     impl Run {
         fn new() -> Self {
             let mut random = Random::new(1);
-            Run { rule: ClassRule::new(at(0.0), &mut random), random, now: 0.0, mu: Some(300.0), tested: false }
+            Run {
+                rule: ClassRule::new(at(0.0), &mut random, &Tuning::default()),
+                random,
+                now: 0.0,
+                mu: Some(300.0),
+                tested: false,
+            }
         }
 
         fn step(&mut self, a: &Assessment) -> Option<Reason> {
             self.now += 0.1;
-            self.rule.watch(at(self.now), &a.class);
-            let moment = Moment { now: at(self.now), me: ME, mu: self.mu, tested: self.tested, assessment: a };
+            let tuning = &Tuning::default();
+            self.rule.watch(at(self.now), &a.class, tuning);
+            let moment = Moment { now: at(self.now), me: ME, mu: self.mu, tested: self.tested, assessment: a, tuning };
             self.rule.evaluate(&moment, &mut self.random)
         }
 
@@ -464,7 +453,7 @@ mod tests {
         }
         members.retain(|m| m.router != ME);
         members.push(Member { router: ME, cost: 20, in_class: false, mu: 300.0, x: 0.0, m: 1.0, hops: 1 });
-        let a = Assessment::new(&members, 64, ME);
+        let a = Assessment::new(&members, (64, ME), &Tuning::default());
         let (reasons, back) = run.run(&a, 30.0);
         assert!((11.9..13.0).contains(&back.unwrap()), "verified after {back:?}");
         assert_eq!(reasons.last(), Some(&Reason::LeavingRefuted));
@@ -479,7 +468,7 @@ mod tests {
         let mut run = Run::new();
         run.leave();
         let alone = Member { router: ME, cost: 20, in_class: true, mu: 300.0, x: 100.0, m: 1.0, hops: 1 };
-        assert_eq!(run.step(&Assessment::new(&[alone], 64, ME)), Some(Reason::ClassEmpty));
+        assert_eq!(run.step(&Assessment::new(&[alone], (64, ME), &Tuning::default())), Some(Reason::ClassEmpty));
     }
 
     #[test]
@@ -498,7 +487,7 @@ mod tests {
                 member.mu = 100.0;
             }
         }
-        let a = Assessment::new(&members, 64, ME);
+        let a = Assessment::new(&members, (64, ME), &Tuning::default());
         assert!(!a.best.contains(&ME) && !a.best.contains(&RouterId(1)));
         let (reasons, left) = Run::new().run(&a, 20.0);
         assert_eq!(left, None);

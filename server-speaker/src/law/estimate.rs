@@ -12,26 +12,13 @@ use ospf_proto::time::Instant;
 use serde::Serialize;
 
 use super::busy::BusyRatio;
+use super::tuning::Tuning;
 use crate::sample::{Load, maybe_seconds, seconds};
 
-/// Time constant of the offered rate.
-const TAU_OFFERED: f64 = 2.0;
-/// Time constant of mu under backlog.
-const TAU_BACKLOG: f64 = 0.5;
-/// Time constant of the rates behind rho.
-const TAU_RATES: f64 = 1.0;
-/// The queue counts as full above this part of the buffer.
-const FULL: f64 = 0.25;
-/// So many successive samples above [`FULL`] are a backlog.
+/// So many successive samples with a full queue are a backlog.
 const FULL_SAMPLES: u32 = 5;
 /// A queue of so many packets keeps the service busy for a whole tick.
 const BUSY_PACKETS: f64 = 8.0;
-/// Growth of mu towards the nominal, per second, at most.
-const GROWTH: f64 = 0.01;
-/// A saturation this long after the last one is a new one.
-const ONSET: f64 = 5.0;
-/// No measured rate is believed above this many times the nominal.
-pub const CLAIM: f64 = 4.0;
 /// Kernel memory of one small datagram in a receive queue, until a smaller one is seen.
 const DATAGRAM_BYTES: u64 = 832;
 /// No single datagram of a query takes more.
@@ -40,8 +27,6 @@ const DATAGRAM_BYTES_MAX: u64 = 4608;
 const GAP: f64 = 5.0;
 /// No server is offered more, queries per second: a tick that says so is of a counter that was set or misread.
 const ABSURD: f64 = 1e8;
-/// Records are at least this far apart.
-pub const RECORD_INTERVAL: f64 = 5.0;
 
 /// The estimator's whole memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,8 +46,8 @@ pub struct Estimator {
     variance: f64,
     /// Standard error of mu.
     sigma: f64,
-    /// Growth of mu per second.
-    growth: f64,
+    /// The part of the growth of mu that is left after saturations, 1/16 to 1.
+    creeping: f64,
     /// Successive samples with a full queue.
     full_samples: u32,
     backlogged: bool,
@@ -88,7 +73,8 @@ struct Reading {
 }
 
 /// What one tick showed.
-struct Tick {
+struct Tick<'a> {
+    tuning: &'a Tuning,
     now: Instant,
     dt: f64,
     rate: f64,
@@ -109,7 +95,7 @@ impl Estimator {
             served: 0.0,
             variance: 0.0,
             sigma: 0.0,
-            growth: GROWTH,
+            creeping: 1.0,
             full_samples: 0,
             backlogged: false,
             backlog_since: None,
@@ -123,9 +109,9 @@ impl Estimator {
     }
 
     /// Takes one sample. With `hold_mu` (out of the class, where no traffic shows the capacity) mu stays as it is.
-    pub fn observe(&mut self, now: Instant, load: Load, hold_mu: bool) {
+    pub fn observe(&mut self, tuning: &Tuning, now: Instant, load: Load, hold_mu: bool) {
         let last = self.last.replace(Reading { at: now, load });
-        self.full_samples = if load.fill() > FULL { self.full_samples.saturating_add(1) } else { 0 };
+        self.full_samples = if load.fill() > tuning.full { self.full_samples.saturating_add(1) } else { 0 };
         if (1..=DATAGRAM_BYTES_MAX).contains(&load.queue) {
             self.datagram_bytes = Some(self.datagram_bytes.map_or(load.queue, |seen| seen.min(load.queue)));
         }
@@ -151,10 +137,10 @@ impl Estimator {
             return self.restart_series();
         }
         let offered = (came + queued).max(0.0) / dt;
-        self.x += weight(dt, TAU_OFFERED) * (offered - self.x);
-        self.offered += weight(dt, TAU_RATES) * (offered - self.offered);
-        self.served += weight(dt, TAU_RATES) * (rate - self.served);
-        let tick = Tick { now, dt, rate, dropped, before: last.load, after: load };
+        self.x += weight(dt, tuning.offered_time) * (offered - self.x);
+        self.offered += weight(dt, tuning.rates_time) * (offered - self.offered);
+        self.served += weight(dt, tuning.rates_time) * (rate - self.served);
+        let tick = Tick { tuning, now, dt, rate, dropped, before: last.load, after: load };
         self.judge_backlog(&tick);
         if load.busy.is_none() {
             // Nobody tells any more: what was told last would stand as rho for ever.
@@ -168,14 +154,15 @@ impl Estimator {
     }
 
     /// The service tells how busy it is.
-    fn follow_told(&mut self, tick: &Tick, fraction: f64, hold_mu: bool) {
-        let rate = self.believed(tick.rate);
+    fn follow_told(&mut self, tick: &Tick<'_>, fraction: f64, hold_mu: bool) {
+        let rate = self.believed(tick);
         let busy = self.busy.get_or_insert_with(|| BusyRatio::assume(self.mu));
         if hold_mu {
-            return busy.note_fraction(tick.dt, fraction);
+            return busy.note_fraction(weight(tick.dt, tick.tuning.rates_time), fraction);
         }
-        busy.observe(tick.dt, rate, fraction);
-        (self.mu, self.sigma) = (busy.mu(), busy.sigma());
+        busy.observe(weight(tick.dt * fraction, tick.tuning.busy_time), rate, fraction);
+        busy.note_fraction(weight(tick.dt, tick.tuning.rates_time), fraction);
+        (self.mu, self.sigma) = (busy.mu(), busy.sigma(tick.tuning.busy_time));
         if self.backlogged
             && let Some(mu) = self.mu
         {
@@ -190,8 +177,8 @@ impl Estimator {
         self.busy_for = 0.0;
     }
 
-    fn judge_backlog(&mut self, tick: &Tick) {
-        let full = tick.before.fill() > FULL && tick.after.fill() > FULL;
+    fn judge_backlog(&mut self, tick: &Tick<'_>) {
+        let full = tick.before.fill() > tick.tuning.full && tick.after.fill() > tick.tuning.full;
         self.backlogged = full && (self.full_samples >= FULL_SAMPLES || tick.dropped > 0);
         if !self.backlogged {
             self.backlog_since = None;
@@ -200,12 +187,13 @@ impl Estimator {
         }
     }
 
-    fn follow(&mut self, tick: &Tick, packet: f64) {
-        let onset = self.backlogged && self.backlog_last.is_none_or(|last| (tick.now - last).as_secs_f64() > ONSET);
-        self.growth = if onset {
-            (self.growth / 2.0).max(GROWTH / 16.0)
+    fn follow(&mut self, tick: &Tick<'_>, packet: f64) {
+        let onset =
+            self.backlogged && self.backlog_last.is_none_or(|last| (tick.now - last).as_secs_f64() > tick.tuning.onset);
+        self.creeping = if onset {
+            (self.creeping / 2.0).max(1.0 / 16.0)
         } else {
-            (self.growth * (1.0 + tick.dt / 300.0)).min(GROWTH)
+            (self.creeping * (1.0 + tick.dt / 300.0)).min(1.0)
         };
         let busy = |load: &Load| load.queue as f64 / packet >= BUSY_PACKETS;
         if self.backlogged {
@@ -215,14 +203,14 @@ impl Estimator {
             self.follow_busy(tick);
         } else {
             self.busy_for = 0.0;
-            self.creep(tick.dt);
+            self.creep(tick);
         }
     }
 
     /// The queue never ran dry: the dequeue rate is the capacity.
-    fn follow_backlog(&mut self, tick: &Tick) {
-        let rate = self.believed(tick.rate);
-        let a = weight(tick.dt, TAU_BACKLOG);
+    fn follow_backlog(&mut self, tick: &Tick<'_>) {
+        let rate = self.believed(tick);
+        let a = weight(tick.dt, tick.tuning.backlog_time);
         let mu = self.mu.unwrap_or(rate);
         self.variance += a * ((rate - mu).powi(2) - self.variance);
         self.sigma = (self.variance * a / (2.0 - a)).sqrt();
@@ -234,14 +222,14 @@ impl Estimator {
     }
 
     /// Busy but not backlogged: the rate is a lower bound of the capacity.
-    fn follow_busy(&mut self, tick: &Tick) {
-        let rate = self.believed(tick.rate);
+    fn follow_busy(&mut self, tick: &Tick<'_>) {
+        let rate = self.believed(tick);
         if self.busy_for == 0.0 {
             self.busy_rate = rate;
         }
-        self.busy_rate += weight(tick.dt, TAU_BACKLOG) * (rate - self.busy_rate);
+        self.busy_rate += weight(tick.dt, tick.tuning.backlog_time) * (rate - self.busy_rate);
         self.busy_for += tick.dt;
-        if self.busy_for >= TAU_BACKLOG
+        if self.busy_for >= tick.tuning.backlog_time
             && let Some(mu) = &mut self.mu
         {
             *mu = mu.max(self.busy_rate);
@@ -249,17 +237,17 @@ impl Estimator {
     }
 
     /// No sign of saturation under real traffic: mu drifts towards the nominal.
-    fn creep(&mut self, dt: f64) {
+    fn creep(&mut self, tick: &Tick<'_>) {
         if let (Some(mu), Some(nominal)) = (&mut self.mu, self.configured.or(self.learnt))
             && self.x > 0.02 * nominal
             && *mu < nominal
         {
-            *mu = (*mu * (1.0 + self.growth * dt)).min(nominal);
+            *mu = (*mu * (1.0 + tick.tuning.growth * self.creeping * tick.dt)).min(nominal);
         }
     }
 
-    fn believed(&self, rate: f64) -> f64 {
-        self.nominal().map_or(rate, |nominal| rate.min(CLAIM * nominal))
+    fn believed(&self, tick: &Tick<'_>) -> f64 {
+        self.nominal().map_or(tick.rate, |nominal| tick.rate.min(tick.tuning.claim * nominal))
     }
 
     /// Starts anew with an assumed capacity (rejoining the class).
@@ -339,22 +327,22 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether `next` says something new: another class at once, moved figures not before 5 s.
-    pub fn superseded_by(&self, next: &Record, sigma: f64) -> bool {
+    /// Whether `next` says something new: another class at once, moved figures only after the interval of records.
+    pub fn superseded_by(&self, next: &Record, sigma: f64, tuning: &Tuning) -> bool {
         if self.class != next.class {
             return true;
         }
-        if (next.at - self.at).as_secs_f64() < RECORD_INTERVAL {
+        if (next.at - self.at).as_secs_f64() < tuning.record_interval {
             return false;
         }
         let mu_moved = match (self.mu, next.mu) {
-            (Some(old), Some(new)) => (new - old).abs() > (0.1 * old).max(4.0 * sigma),
+            (Some(old), Some(new)) => (new - old).abs() > (tuning.record_change * old).max(4.0 * sigma),
             (None, None) => false,
             _ => true,
         };
         let scale = next.nominal.unwrap_or(0.0).max(self.x);
         // Without a nominal the very first trickle would count as news for ever.
-        let x_moved = (next.x - self.x).abs() > (0.1 * scale).max(1.0);
+        let x_moved = (next.x - self.x).abs() > (tuning.record_change * scale).max(1.0);
         mu_moved || x_moved || self.nominal.is_some() != next.nominal.is_some()
     }
 }
@@ -385,7 +373,7 @@ mod tests {
         fn observe(&mut self, hold: bool) {
             let now = Instant::from_epoch(Duration::from_millis(100 * self.ticks));
             self.ticks += 1;
-            self.estimator.observe(now, self.load, hold);
+            self.estimator.observe(&Tuning::default(), now, self.load, hold);
         }
 
         fn run(&mut self, seconds: f64, rate: f64, drops: f64, queued: u64) -> &mut Self {
@@ -577,7 +565,7 @@ mod tests {
     fn a_growing_queue_is_part_of_what_is_offered() {
         let mut feed = Feed::new(Some(1000.0));
         feed.run(1.0, 0.0, 0.0, 1).run(0.1, 100.0, 0.0, 11);
-        let growth = feed.estimator.x() / weight(0.1, TAU_OFFERED);
+        let growth = feed.estimator.x() / weight(0.1, Tuning::default().offered_time);
         assert!((growth - 200.0).abs() < 15.0, "10 served and 10 queued in 100 ms, not {growth}");
     }
 
@@ -589,26 +577,26 @@ mod tests {
     #[test]
     fn moved_figures_are_told_after_five_seconds_and_small_moves_never() {
         let old = record(0, 1000.0, 500.0);
-        assert!(!old.superseded_by(&record(4, 300.0, 900.0), 0.0));
-        assert!(old.superseded_by(&record(5, 890.0, 500.0), 0.0));
-        assert!(old.superseded_by(&record(5, 1000.0, 610.0), 0.0));
-        assert!(!old.superseded_by(&record(50, 910.0, 590.0), 0.0));
+        assert!(!old.superseded_by(&record(4, 300.0, 900.0), 0.0, &Tuning::default()));
+        assert!(old.superseded_by(&record(5, 890.0, 500.0), 0.0, &Tuning::default()));
+        assert!(old.superseded_by(&record(5, 1000.0, 610.0), 0.0, &Tuning::default()));
+        assert!(!old.superseded_by(&record(50, 910.0, 590.0), 0.0, &Tuning::default()));
     }
 
     #[test]
     fn a_move_within_four_sigma_of_the_noise_is_no_news() {
-        assert!(!record(0, 1000.0, 0.0).superseded_by(&record(9, 800.0, 0.0), 60.0));
-        assert!(record(0, 1000.0, 0.0).superseded_by(&record(9, 700.0, 0.0), 60.0));
+        assert!(!record(0, 1000.0, 0.0).superseded_by(&record(9, 800.0, 0.0), 60.0, &Tuning::default()));
+        assert!(record(0, 1000.0, 0.0).superseded_by(&record(9, 700.0, 0.0), 60.0, &Tuning::default()));
     }
 
     #[test]
     fn low_load_does_not_churn() {
-        assert!(!record(0, 1000.0, 5.0).superseded_by(&record(9, 1000.0, 50.0), 0.0));
+        assert!(!record(0, 1000.0, 5.0).superseded_by(&record(9, 1000.0, 50.0), 0.0, &Tuning::default()));
     }
 
     #[test]
     fn another_class_is_told_at_once() {
         let next = Record { class: 1, ..record(1, 1000.0, 500.0) };
-        assert!(record(0, 1000.0, 500.0).superseded_by(&next, 0.0));
+        assert!(record(0, 1000.0, 500.0).superseded_by(&next, 0.0, &Tuning::default()));
     }
 }

@@ -4,7 +4,7 @@
 use ospf_proto::id::RouterId;
 use serde::{Serialize, Serializer};
 
-use super::estimate::CLAIM;
+use super::tuning::Tuning;
 
 /// What a server says about its service in its farm TLV (docs/farm-tlv.md), rates in queries per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -77,7 +77,7 @@ impl Farm {
     }
 
     /// The members with `me` among them, lowest router ID first. None while nobody knows any capacity.
-    pub fn members(&self, me: &Peer) -> Option<Vec<Member>> {
+    pub fn members(&self, me: &Peer, tuning: &Tuning) -> Option<Vec<Member>> {
         let all = self.with(me);
         let lowest = all.iter().map(|p| p.cost).min()?;
         let typical = median(all.iter().filter_map(|p| p.claim?.mu).collect())?;
@@ -85,7 +85,7 @@ impl Farm {
         let mean_x = if known.is_empty() { 0.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
         let member = |peer: &&Peer| {
             let in_class = peer.cost == lowest;
-            let mu = trusted_mu(peer.claim, typical);
+            let mu = trusted_mu(peer.claim, typical, tuning);
             let x = match peer.claim {
                 Some(claim) => claim.x.unwrap_or(0.0),
                 None if in_class => mean_x,
@@ -99,10 +99,10 @@ impl Farm {
 }
 
 /// The claimed capacity, at most 4 times the nominal, or the farm's median where no nominal is told.
-fn trusted_mu(claim: Option<Claim>, typical: f64) -> f64 {
+fn trusted_mu(claim: Option<Claim>, typical: f64, tuning: &Tuning) -> f64 {
     let Some(claim) = claim else { return typical };
     let Some(mu) = claim.mu else { return typical };
-    mu.clamp(0.0, CLAIM * claim.nominal.unwrap_or(typical))
+    mu.clamp(0.0, tuning.claim * claim.nominal.unwrap_or(typical))
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -130,13 +130,13 @@ mod tests {
     }
 
     fn members(peers: Vec<Peer>, me: Peer) -> Vec<Member> {
-        Farm { peers, width: 16, by_capacity: false }.members(&me).unwrap()
+        Farm { peers, width: 16, by_capacity: false }.members(&me, &Tuning::default()).unwrap()
     }
 
     #[test]
     fn without_any_known_capacity_there_is_nothing_to_count_with() {
         let farm = Farm { peers: vec![peer(2, 10, None)], width: 16, by_capacity: false };
-        assert_eq!(farm.members(&peer(1, 10, Some((None, 5.0)))), None);
+        assert_eq!(farm.members(&peer(1, 10, Some((None, 5.0))), &Tuning::default()), None);
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn routers_that_weigh_by_capacity_make_the_shares_proportional_to_it() {
         let farm = Farm { peers: vec![peer(2, 10, Some((Some(100.0), 1.0)))], width: 16, by_capacity: true };
-        let all = farm.members(&peer(1, 10, Some((Some(400.0), 1.0)))).unwrap();
+        let all = farm.members(&peer(1, 10, Some((Some(400.0), 1.0))), &Tuning::default()).unwrap();
         assert_eq!((all[0].m, all[1].m), (400.0, 100.0));
     }
 }

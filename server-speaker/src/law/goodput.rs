@@ -6,14 +6,8 @@ use ospf_proto::id::RouterId;
 use serde::{Serialize, Serializer};
 
 use super::farm::Member;
+use super::tuning::Tuning;
 
-/// Part of its capacity that is counted on: a server in the class, one that would have to join.
-const TRUST_IN: f64 = 0.90;
-const TRUST_OUT: f64 = 0.80;
-/// Classes whose goodput differs by less than this part of g1 are equally good; the larger is taken.
-pub(super) const EQUAL: f64 = 0.04;
-/// Below this part of the capacity the farm is idle and nobody moves.
-const IDLE: f64 = 0.02;
 /// Capacities are compared in steps of this part of the best.
 const STEP: f64 = 0.01;
 
@@ -48,16 +42,16 @@ pub struct Assessment {
 
 impl Assessment {
     /// Weighs `members` for routers that install `width` equal-cost next hops; `me` is the server that asks.
-    pub fn new(members: &[Member], width: usize, me: RouterId) -> Self {
+    pub fn new(members: &[Member], (width, me): (usize, RouterId), tuning: &Tuning) -> Self {
         let load: f64 = members.iter().map(|m| m.x).sum();
         let capacity: f64 = members.iter().map(|m| m.mu).sum();
         let order = ordered(members);
         let class: BTreeSet<RouterId> = members.iter().filter(|m| m.in_class).map(|m| m.router).collect();
         let k = class.len().max(1) as f64;
         let unit = (load / k).min(0.1 * load);
-        let (best, goodput_best) = best_class(&order, width, load, unit);
+        let (best, goodput_best) = best_class(&order, width, (load, unit), tuning);
         let of = |set: &BTreeSet<RouterId>| {
-            goodput(&order.iter().filter(|m| set.contains(&m.router)).copied().collect::<Vec<_>>(), load)
+            goodput(&order.iter().filter(|m| set.contains(&m.router)).copied().collect::<Vec<_>>(), load, tuning)
         };
         let mut with_me = class.clone();
         with_me.insert(me);
@@ -79,7 +73,7 @@ impl Assessment {
             order,
             unit,
             excess,
-            idle: load < IDLE * capacity,
+            idle: load < tuning.idle * capacity,
         }
     }
 
@@ -117,24 +111,26 @@ fn ordered(members: &[Member]) -> Vec<Member> {
 }
 
 /// The largest top-k class of at most `width` next hops (but of one server at least) whose goodput is as good as the best.
-fn best_class(order: &[Member], width: usize, load: f64, unit: f64) -> (BTreeSet<RouterId>, f64) {
+fn best_class(order: &[Member], width: usize, (load, unit): (f64, f64), tuning: &Tuning) -> (BTreeSet<RouterId>, f64) {
     let fits = |k: &usize| {
         let hops: u64 = order.iter().take(*k).map(|m| u64::from(m.hops)).sum();
         *k == 1 || hops <= width as u64
     };
-    let tops: Vec<(usize, f64)> =
-        (1..=order.len()).take_while(fits).map(|k| (k, goodput(order.get(..k).unwrap_or(order), load))).collect();
+    let tops: Vec<(usize, f64)> = (1..=order.len())
+        .take_while(fits)
+        .map(|k| (k, goodput(order.get(..k).unwrap_or(order), load, tuning)))
+        .collect();
     let most = tops.iter().map(|(_, g)| *g).fold(0.0, f64::max);
-    let found = tops.iter().rev().find(|(_, g)| *g >= most - EQUAL * unit).copied();
+    let found = tops.iter().rev().find(|(_, g)| *g >= most - tuning.equal * unit).copied();
     let (k, g) = found.unwrap_or((0, 0.0));
     (order.iter().take(k).map(|m| m.router).collect(), g)
 }
 
 /// G(T) = sum over T of min(t_i mu_i, m_i L / M_T).
-fn goodput(class: &[Member], load: f64) -> f64 {
+fn goodput(class: &[Member], load: f64, tuning: &Tuning) -> f64 {
     let shares: f64 = class.iter().map(|m| m.m).sum();
     let answered = |m: &Member| {
-        let trust = if m.in_class { TRUST_IN } else { TRUST_OUT };
+        let trust = if m.in_class { tuning.trust_in } else { tuning.trust_out };
         (trust * m.mu).min(m.m * load / shares)
     };
     class.iter().map(answered).sum()
@@ -165,7 +161,7 @@ mod tests {
     #[test]
     fn identical_servers_are_all_in_the_best_class_at_every_load() {
         for load in [0.1, 0.5, 0.8, 0.95, 1.0, 1.1, 1.5, 3.0] {
-            let a = Assessment::new(&farm(&[1000.0; 8], 8000.0 * load), 16, RouterId(1));
+            let a = Assessment::new(&farm(&[1000.0; 8], 8000.0 * load), (16, RouterId(1)), &Tuning::default());
             assert_eq!(a.best.len(), 8, "load {load}");
         }
     }
@@ -173,7 +169,7 @@ mod tests {
     #[test]
     fn a_4_2_1_farm_at_half_load_is_better_off_without_its_two_smallest() {
         let mu = [4.0, 2.0, 1.0, 4.0, 2.0, 1.0, 4.0, 2.0].map(|u| u * 400.0);
-        let a = Assessment::new(&farm(&mu, 0.5 * mu.iter().sum::<f64>()), 16, RouterId(3));
+        let a = Assessment::new(&farm(&mu, 0.5 * mu.iter().sum::<f64>()), (16, RouterId(3)), &Tuning::default());
         assert_eq!(a.best, [1, 2, 4, 5, 7, 8].map(RouterId).into());
         assert!(a.goodput_without_me > a.goodput_with_me);
         assert_eq!((a.standby_rank(RouterId(3)), a.standby_rank(RouterId(6))), (0, 1));
@@ -183,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_class_never_exceeds_the_width_of_the_routers() {
-        let a = Assessment::new(&farm(&[1000.0; 8], 4000.0), 4, RouterId(1));
+        let a = Assessment::new(&farm(&[1000.0; 8], 4000.0), (4, RouterId(1)), &Tuning::default());
         assert_eq!(a.best, [1, 2, 3, 4].map(RouterId).into());
     }
 
@@ -191,22 +187,22 @@ mod tests {
     fn shares_by_capacity_keep_everybody_in() {
         let mut all = farm(&[4000.0, 2000.0, 1000.0], 6000.0);
         all.iter_mut().for_each(|m| m.m = m.mu);
-        assert_eq!(Assessment::new(&all, 16, RouterId(1)).best.len(), 3);
+        assert_eq!(Assessment::new(&all, (16, RouterId(1)), &Tuning::default()).best.len(), 3);
     }
 
     #[test]
     fn a_server_outside_counts_with_less_of_its_capacity() {
         let mut all = farm(&[1000.0, 1000.0], 1700.0);
-        let inside = Assessment::new(&all, 16, RouterId(2)).goodput_with_me;
+        let inside = Assessment::new(&all, (16, RouterId(2)), &Tuning::default()).goodput_with_me;
         all[1].in_class = false;
-        let outside = Assessment::new(&all, 16, RouterId(2));
+        let outside = Assessment::new(&all, (16, RouterId(2)), &Tuning::default());
         assert!((inside - 1700.0).abs() < 1e-6);
         assert!((outside.goodput_with_me - 1650.0).abs() < 1e-6);
     }
 
     #[test]
     fn an_idle_farm_is_said_to_be_idle() {
-        assert!(Assessment::new(&farm(&[1000.0; 4], 79.0), 16, RouterId(1)).idle);
-        assert!(!Assessment::new(&farm(&[1000.0; 4], 81.0), 16, RouterId(1)).idle);
+        assert!(Assessment::new(&farm(&[1000.0; 4], 79.0), (16, RouterId(1)), &Tuning::default()).idle);
+        assert!(!Assessment::new(&farm(&[1000.0; 4], 81.0), (16, RouterId(1)), &Tuning::default()).idle);
     }
 }

@@ -6,19 +6,11 @@
 use ospf_proto::time::Instant;
 use serde::Serialize;
 
+use super::tuning::Tuning;
 use crate::sample::maybe_seconds;
 
 /// The most next hops of one server.
 pub const HOPS_MAX: u32 = 16;
-/// `m` moves if the capacity has moved by so many units, or by this part of `m`.
-const MOVE: f64 = 0.7;
-const MOVE_RELATIVE: f64 = 0.12;
-/// Above this utilisation a server that has rounded up by more than [`TIGHT`] gives one back.
-const TIGHT_RHO: f64 = 0.95;
-const TIGHT: f64 = 0.25;
-/// How long it has to stand, and how far apart two moves are, seconds.
-const DWELL: f64 = 2.0;
-const APART: f64 = 5.0;
 
 /// The memory.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -45,8 +37,8 @@ pub struct Measured {
 }
 
 /// What is no reason to move from `m` next hops.
-fn deviation(m: f64) -> f64 {
-    MOVE.max(MOVE_RELATIVE * m)
+fn deviation(m: f64, tuning: &Tuning) -> f64 {
+    tuning.hops_move.max(tuning.hops_move_part * m)
 }
 
 impl Hops {
@@ -57,21 +49,21 @@ impl Hops {
     }
 
     /// One step of a server in the class; `unit` is the capacity per next hop.
-    pub fn step(&mut self, now: Instant, measured: Measured, unit: f64) {
+    pub fn step(&mut self, now: Instant, measured: Measured, unit: f64, tuning: &Tuning) {
         let (r, m) = (measured.mu / unit, f64::from(self.m));
         // Several quarters are within the noise of a server of many next hops.
-        let tight = measured.rho > TIGHT_RHO && r < m - TIGHT.max(4.0 * measured.sigma / unit);
+        let tight = measured.rho > tuning.hops_tight_rho && r < m - tuning.hops_tight.max(4.0 * measured.sigma / unit);
         // Not contradicted by measurement, the nominal capacity holds: a start-up's noise shall not settle beside it.
-        let nominal = measured.nominal.map(|nominal| nominal / unit).filter(|n| (r - n).abs() <= deviation(*n));
-        let wanted = if tight { (r + TIGHT).floor() } else { nominal.unwrap_or(r).round() };
+        let nominal = measured.nominal.map(|nominal| nominal / unit).filter(|n| (r - n).abs() <= deviation(*n, tuning));
+        let wanted = if tight { (r + tuning.hops_tight).floor() } else { nominal.unwrap_or(r).round() };
         let wanted = (wanted.max(1.0) as u32).min(HOPS_MAX).min(2 * self.m);
-        if !tight && (r - m).abs() <= deviation(m) || wanted == self.m {
+        if !tight && (r - m).abs() <= deviation(m, tuning) || wanted == self.m {
             self.wish = None;
             return;
         }
         let since = *self.wish.get_or_insert(now);
-        let apart = self.changed.is_none_or(|at| (now - at).as_secs_f64() >= APART);
-        if (now - since).as_secs_f64() >= DWELL && apart {
+        let apart = self.changed.is_none_or(|at| (now - at).as_secs_f64() >= tuning.hops_apart);
+        if (now - since).as_secs_f64() >= tuning.hops_dwell && apart {
             *self = Hops { m: wanted, wish: None, changed: Some(now) };
         }
     }
@@ -138,9 +130,10 @@ mod tests {
     #[test]
     fn a_saturated_server_gives_none_back_for_noise() {
         let mut hops = Hops { m: 8, wish: None, changed: None };
-        (0..80).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(965.0, 1.2), 125.0));
+        (0..80).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(965.0, 1.2), 125.0, &Tuning::default()));
         assert_eq!(hops.m, 8, "3.5 % is two sigma");
-        (80..160).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(930.0, 1.2), 125.0));
+        (80..160)
+            .for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(930.0, 1.2), 125.0, &Tuning::default()));
         assert_eq!(hops.m, 7);
     }
 
@@ -169,7 +162,7 @@ mod tests {
         for tick in 1..300 {
             let before = hops.m;
             let mu = 8000.0 * (1.0 + 0.05 * f64::from(tick % 3 - 1));
-            hops.step(at(f64::from(tick) * 0.1), measured(mu, 0.5), 1000.0);
+            hops.step(at(f64::from(tick) * 0.1), measured(mu, 0.5), 1000.0, &Tuning::default());
             if hops.m != before {
                 seen.push((f64::from(tick) * 0.1, hops.m));
             }
@@ -181,9 +174,11 @@ mod tests {
     #[test]
     fn a_saturated_server_that_had_rounded_up_gives_one_back() {
         let mut hops = Hops { m: 4, wish: None, changed: None };
-        (0..40).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(3600.0, 0.9), 1000.0));
+        (0..40)
+            .for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(3600.0, 0.9), 1000.0, &Tuning::default()));
         assert_eq!(hops.m, 4);
-        (40..80).for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(3600.0, 1.0), 1000.0));
+        (40..80)
+            .for_each(|tick| hops.step(at(f64::from(tick) * 0.1), measured(3600.0, 1.0), 1000.0, &Tuning::default()));
         assert_eq!(hops.m, 3);
     }
 }

@@ -7,6 +7,7 @@ pub mod farm;
 pub mod goodput;
 pub mod hops;
 pub mod random;
+pub mod tuning;
 
 use ospf_proto::id::RouterId;
 use ospf_proto::time::Instant;
@@ -16,6 +17,7 @@ pub use class::{Reason, Standing};
 pub use estimate::{Estimator, Record};
 pub use farm::{Claim, Farm, Peer};
 pub use goodput::Assessment;
+pub use tuning::{PARAMETERS, Parameter, Tuning};
 
 use crate::sample::Load;
 use class::{ClassRule, Moment};
@@ -26,8 +28,6 @@ use random::Random;
 pub const CLASS_COST: u16 = 10;
 /// Cost of a server out of the class, before its standby rank is added.
 pub const STANDBY_COST: u16 = 20;
-/// A self-test begins so long after leaving, when the queue is done with: seconds.
-const SELF_TEST_AFTER: f64 = 10.0;
 /// The naive policy adds this for each 100 % of load.
 const NAIVE_SCALE: f64 = 100.0;
 const NAIVE_MAX: f64 = 1000.0;
@@ -56,6 +56,8 @@ pub struct Params {
     pub nominal: Option<f64>,
     /// Several next hops per server, their number following its capacity, for routers that share equally.
     pub shares: bool,
+    /// The law's parameters.
+    pub tuning: Tuning,
 }
 
 /// What the law sees at one step.
@@ -121,7 +123,7 @@ impl State {
         let mut random = Random::new(seed);
         State {
             estimator: Estimator::new(params.nominal),
-            rule: ClassRule::new(now, &mut random),
+            rule: ClassRule::new(now, &mut random, &params.tuning),
             hops: Hops::slow_start(None, 1.0, None),
             unit: (0.0, Vec::new(), 0),
             tested: None,
@@ -134,9 +136,9 @@ impl State {
     }
 
     /// Starts anew in the class, as after a dead service has come back; what was learnt of the capacity stays.
-    pub fn restart(&mut self, now: Instant) {
+    pub fn restart(&mut self, params: &Params, now: Instant) {
         self.estimator.assume(self.estimator.nominal());
-        self.rule = ClassRule::new(now, &mut self.random);
+        self.rule = ClassRule::new(now, &mut self.random, &params.tuning);
         self.hops = Hops::slow_start(self.estimator.nominal(), self.unit.0.max(f64::MIN_POSITIVE), Some(now));
         self.tested = None;
         self.assessment = None;
@@ -163,7 +165,7 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
         state.tested = inputs.self_test;
     }
     if let Some(load) = inputs.load {
-        state.estimator.observe(now, load, !state.rule.is_in());
+        state.estimator.observe(&params.tuning, now, load, !state.rule.is_in());
     }
     let before = state.cost;
     let (cost, reason) = match params.policy {
@@ -187,12 +189,12 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
         class,
         at: now,
     };
-    let publish = state.record.is_none_or(|old| old.superseded_by(&record, state.estimator.sigma()));
+    let publish = state.record.is_none_or(|old| old.superseded_by(&record, state.estimator.sigma(), &params.tuning));
     if publish {
         state.record = Some(record);
     }
     let self_test = match state.rule.standing {
-        Standing::Out(absence) => (now - absence.since).as_secs_f64() >= SELF_TEST_AFTER,
+        Standing::Out(absence) => (now - absence.since).as_secs_f64() >= params.tuning.self_test_after,
         Standing::In => false,
     };
     let hops = if params.shares { state.hops.m } else { 1 };
@@ -212,14 +214,14 @@ fn goodput_cost(params: &Params, state: &mut State, inputs: &Inputs<'_>) -> (u16
     let claim = Claim { mu, x: Some(state.estimator.x()), nominal: state.estimator.nominal() };
     let hops = if params.shares { state.hops.m } else { 1 };
     let me = Peer { router: params.router, cost: standing_cost(state.rule.standing), claim: Some(claim), hops };
-    let Some(members) = inputs.farm.members(&me) else {
+    let Some(members) = inputs.farm.members(&me, &params.tuning) else {
         return (me.cost, Some(Reason::CapacityUnknown));
     };
-    let assessment = Assessment::new(&members, inputs.farm.width, params.router);
-    state.rule.watch(now, &assessment.class);
+    let assessment = Assessment::new(&members, (inputs.farm.width, params.router), &params.tuning);
+    state.rule.watch(now, &assessment.class, &params.tuning);
     let was_in = state.rule.is_in();
     let tested = state.tested.is_some();
-    let moment = Moment { now, me: params.router, mu, tested, assessment: &assessment };
+    let moment = Moment { now, me: params.router, mu, tested, assessment: &assessment, tuning: &params.tuning };
     let reason = state.rule.evaluate(&moment, &mut state.random);
     if was_in != state.rule.is_in() {
         state.tested = None;
@@ -247,7 +249,12 @@ fn step_hops(params: &Params, state: &mut State, inputs: &Inputs<'_>) {
     }
     let (unit, rho) = (state.unit.0, state.estimator.rho().unwrap_or(0.0));
     if let (true, true, Some(mu)) = (state.rule.is_in(), unit > 0.0, state.estimator.mu()) {
-        state.hops.step(inputs.now, Measured { mu, sigma: state.estimator.sigma(), rho, nominal }, unit);
+        state.hops.step(
+            inputs.now,
+            Measured { mu, sigma: state.estimator.sigma(), rho, nominal },
+            unit,
+            &params.tuning,
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ospf_proto::id::RouterId;
 use ospf_proto::time::Instant;
 use server_speaker::law::random::Random;
-use server_speaker::law::{self, Claim, Farm, Inputs, Params, Peer, Policy, Record, State};
+use server_speaker::law::{self, Claim, Farm, Inputs, Params, Peer, Policy, Record, State, Tuning};
 use server_speaker::sample::Load;
 
 const TICK: f64 = 0.1;
@@ -107,7 +107,7 @@ impl Sim {
     pub(crate) fn seeded(policy: Policy, capacities: &[f64], load: f64, seed: u64) -> Self {
         let server = |(i, mu): (usize, &f64)| {
             let router = RouterId(i as u32 + 1);
-            let params = Params { policy, router, nominal: Some(*mu), shares: false };
+            let params = Params { policy, router, nominal: Some(*mu), shares: false, tuning: Tuning::default() };
             Server {
                 state: Some(State::new(&params, Instant::EPOCH, u64::from(router.0))),
                 params,
