@@ -8,11 +8,14 @@ pub mod background;
 pub mod board;
 pub mod destroy;
 pub mod diag;
+pub mod http;
+pub mod net;
 pub mod netstat;
 pub mod process;
 pub mod reading;
 pub mod snmp6;
 pub mod socket;
+pub mod tls;
 
 use std::sync::Arc;
 
