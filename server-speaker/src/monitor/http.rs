@@ -139,18 +139,19 @@ async fn read(response: Response<Incoming>, limit: usize) -> Result<Answer, Exch
     let status = response.status().as_u16();
     let mut answer = Answer { status, body: Vec::new(), cut: false };
     let mut body = response.into_body();
-    // The status alone needs no body.
-    while limit > 0 {
+    if limit == 0 {
+        return Ok(answer);
+    }
+    loop {
         let Some(frame) = body.frame().await else { return Ok(answer) };
         let Ok(data) = frame.map_err(|error| failure("HTTP body", &error))?.into_data() else { continue };
         let room = limit - answer.body.len();
         answer.body.extend(data.iter().take(room));
         if data.len() > room {
             answer.cut = true;
-            break;
+            return Ok(answer);
         }
     }
-    Ok(answer)
 }
 
 /// Whose fault it is: that of the system error underneath, if there is one, else of who sent something strange.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 
-use nix::errno::Errno;
+use rustix::io::Errno;
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::reading::Unreadable;
@@ -35,12 +35,10 @@ impl ExchangeError {
         };
         // EHOSTUNREACH is "address unreachable", told by ICMP or found by Neighbor Discovery. ENETUNREACH and EACCES may
         // come by ICMP as well, but our own routing table and packet filter speak so too.
-        match Errno::from_raw(code) {
-            Errno::ECONNREFUSED => ExchangeError::Peer("refused".into()),
-            Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE => ExchangeError::Peer("reset".into()),
-            Errno::EHOSTUNREACH | Errno::ETIMEDOUT | Errno::EPROTO => {
-                ExchangeError::Peer(format!("{operation}: {error}"))
-            }
+        match Errno::from_raw_os_error(code) {
+            Errno::CONNREFUSED => ExchangeError::Peer("refused".into()),
+            Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE => ExchangeError::Peer("reset".into()),
+            Errno::HOSTUNREACH | Errno::TIMEDOUT | Errno::PROTO => ExchangeError::Peer(format!("{operation}: {error}")),
             _ => ExchangeError::Local(format!("{operation}: {error}")),
         }
     }
@@ -76,23 +74,23 @@ mod tests {
 
     #[test]
     fn only_what_the_other_side_said_is_its_fault() {
-        let of = |code: Errno| ExchangeError::of("connect", &io::Error::from_raw_os_error(code as i32));
-        for code in [Errno::ECONNREFUSED, Errno::ECONNRESET, Errno::EPIPE, Errno::EHOSTUNREACH, Errno::ETIMEDOUT] {
-            assert!(matches!(of(code), ExchangeError::Peer(_)), "{code}");
+        let of = |code: Errno| ExchangeError::of("connect", &io::Error::from_raw_os_error(code.raw_os_error()));
+        for code in [Errno::CONNREFUSED, Errno::CONNRESET, Errno::PIPE, Errno::HOSTUNREACH, Errno::TIMEDOUT] {
+            assert!(matches!(of(code), ExchangeError::Peer(_)), "{code:?}");
         }
         for code in [
-            Errno::EMFILE,
-            Errno::ENFILE,
-            Errno::ENOBUFS,
-            Errno::ENOMEM,
-            Errno::ENETUNREACH,
-            Errno::ENETDOWN,
-            Errno::EADDRNOTAVAIL,
-            Errno::EACCES,
-            Errno::EPERM,
-            Errno::EINVAL,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::NETUNREACH,
+            Errno::NETDOWN,
+            Errno::ADDRNOTAVAIL,
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::INVAL,
         ] {
-            assert!(matches!(of(code), ExchangeError::Local(_)), "{code}");
+            assert!(matches!(of(code), ExchangeError::Local(_)), "{code:?}");
         }
     }
 
