@@ -24,7 +24,7 @@ use nix::{
 };
 use ospf_proto::{
     consts::IP_PROTOCOL,
-    engine::{Config, Engine, IfaceConfig, Input, LinkEvent, LinkState, NetworkType, Output},
+    engine::{Command, Config, Engine, IfaceConfig, Input, LinkEvent, LinkState, NetworkType, Output},
     id::{AreaId, IfaceId, LinkStateId, RouterId},
     lsa::{LsType, Lsa, LsaHeader},
     packet::{LsAck, LsUpd, Packet, PacketBody, PacketHeader},
@@ -164,6 +164,13 @@ impl Attacker {
         let engine = lock(&self.inner.engine);
         let of = |lsa: &Lsa| lsa.header.adv_router == RouterId(router.into()) && lsa.header.ls_type == ls_type;
         engine.view().lsas().into_iter().filter(|view| of(view.lsa)).map(|view| view.lsa.clone()).collect()
+    }
+
+    /// Lets the attacker's own engine originate what it is told, as a router that lies would.
+    pub fn say(&self, command: Command) {
+        let mut engine = lock(&self.inner.engine);
+        engine.handle(self.inner.now(), Input::Command(command));
+        self.inner.drain(&mut engine);
     }
 
     /// How many packets were forged and sent so far.

@@ -68,6 +68,15 @@ impl Row {
     }
 }
 
+impl Row {
+    /// The same for a large farm: the sums of all servers.
+    pub(crate) fn short(&self) -> Self {
+        let sum = |a: (usize, usize, usize), b: &(usize, usize, usize)| (a.0 + b.0, a.1 + b.1, a.2 + b.2);
+        let cost_changes = vec![self.cost_changes.iter().sum()];
+        Self { cost_changes, originated: vec![self.originated.iter().fold((0, 0, 0), sum)], ..self.clone() }
+    }
+}
+
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changes: Vec<_> = self.cost_changes.iter().map(ToString::to_string).collect();
@@ -95,17 +104,34 @@ fn shown(time: Option<Duration>) -> String {
 impl Bench {
     /// Opens the farm and asks `load` of its capacity.
     pub(crate) fn open(lab: &mut Lab, setup: Setup<'_>, load: f64) -> Result<Self> {
-        let mut farm = SpeakerFarm::build(lab, setup)?;
-        let heard = Originations::start(&farm.farm.router, Farm::FARM_SIDE)?;
-        for server in 0..farm.nodes.len() {
-            farm.start(lab, server)?;
+        let mut bench = Self::build(lab, setup)?;
+        for server in 0..bench.farm.nodes.len() {
+            bench.farm.start(lab, server)?;
         }
-        let all: Vec<_> = (0..farm.nodes.len()).collect();
-        farm.explain(lab, |farm, _| farm.wait_members(&all, Instant::now(), PATIENCE))?;
-        let capacity = setup.capacity * all.len() as f64;
-        let clients = farm.clients(load * capacity, FLOWS, Arrivals::Poisson(1))?;
+        bench.begin(lab, load)?;
+        Ok(bench)
+    }
+
+    /// Builds the farm with its observers; no server runs yet, and nobody asks.
+    pub(crate) fn build(lab: &mut Lab, setup: Setup<'_>) -> Result<Self> {
+        let farm = SpeakerFarm::build(lab, setup)?;
+        let heard = Originations::start(&farm.farm.router, Farm::FARM_SIDE)?;
+        let clients = farm.clients(0.0, FLOWS, Arrivals::Poisson(1))?;
         let router = lab.peer(farm.router)?.version();
-        Ok(Self { farm, clients, heard, router, capacity })
+        Ok(Self { farm, clients, heard, router, capacity: setup.capacity * f64::from(setup.servers) })
+    }
+
+    /// Waits until the router forwards to all and asks `load` of their capacity.
+    pub(crate) fn begin(&mut self, lab: &mut Lab, load: f64) -> Result<()> {
+        let all = self.all();
+        self.farm.explain(lab, |farm, _| farm.wait_members(&all, Instant::now(), PATIENCE))?;
+        self.ask(load);
+        Ok(())
+    }
+
+    /// Every server.
+    fn all(&self) -> Vec<usize> {
+        (0..self.farm.farm.servers.len()).collect()
     }
 
     /// Asks this part of the farm's capacity from now on.
@@ -153,8 +179,7 @@ impl Bench {
     /// Fails unless the router forwarded to everybody during the whole period and nobody changed a cost.
     pub(crate) fn nobody_moved(&self, row: &Row, (from, to): (Instant, Instant)) -> Result<()> {
         let classes = self.classes(from, to)?;
-        let all: Vec<_> = (0..self.farm.nodes.len()).collect();
-        let whole = self.farm.addresses(&all);
+        let whole = self.farm.addresses(&self.all());
         ensure!(
             classes.iter().all(|class| *class == whole),
             "{}: the kernel's next hops were {classes:?}",

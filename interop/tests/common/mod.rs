@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod bench;
+pub(crate) mod liar;
 pub(crate) mod ours;
 
 use std::{

@@ -1,0 +1,118 @@
+//! Thirty-two server-speakers on one link, all overloaded at once, one of them a liar: the law leaves them where they are.
+
+mod common;
+
+use std::{
+    collections::BTreeSet,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use common::{
+    PATIENCE,
+    bench::{Bench, Row},
+    liar::{Claim, Liar},
+    ours::{Dns, Setup},
+};
+use interop::{
+    harness::{self, LabTest, Needs},
+    lab::Lab,
+    lab_tests,
+    originations::by_type,
+    peer::Version,
+    wait::{Probe, wait_for},
+};
+
+fn main() -> ExitCode {
+    let mut tests = lab_tests![thirty_two_overloaded_speakers_stay_whatever_one_tells];
+    let hour = Duration::from_secs(3600);
+    tests.extend([
+        LabTest::new("thirty_two_overloaded_speakers_stay_for_minutes_behind_frr", |lab| {
+            many(lab, &Version::Frr(None), Duration::from_secs(60))
+        })
+        .long(hour),
+        LabTest::new("thirty_two_overloaded_speakers_stay_for_minutes_behind_ospfd_lite", |lab| {
+            many(lab, &Version::Ours, Duration::from_secs(60))
+        })
+        .long(hour),
+    ]);
+    harness::main(Needs::Daemons, &tests)
+}
+
+/// Speakers of the large farm; the last one lies.
+const MANY: u16 = 32;
+/// What each of them can answer, queries per second.
+const LITTLE: f64 = 30.0;
+/// As configured: so many are in the class whatever happens.
+const MIN_SERVING: u8 = 16;
+
+/// Something that the liar tells.
+type Lie = (&'static str, fn(&Liar) -> Result<()>);
+
+/// In 0.001 queries per second.
+fn milli(rate: f64) -> Option<u32> {
+    Some((rate * 1000.0) as u32)
+}
+
+/// The truth about a server of the large farm that is offered `load` of its capacity.
+fn truth(load: f64) -> Claim {
+    Claim { mu: milli(LITTLE), x: milli(load * LITTLE), nominal: milli(LITTLE) }
+}
+
+const OVERLOADED: f64 = 1.2;
+const LIES: [Lie; 6] = [
+    ("nothing but the truth", |liar| liar.claim(truth(OVERLOADED))),
+    ("a hundredfold capacity", |liar| liar.claim(Claim { mu: milli(100.0 * LITTLE), ..truth(OVERLOADED) })),
+    ("no capacity at all", |liar| liar.claim(Claim { mu: Some(0), ..truth(OVERLOADED) })),
+    ("nothing known", |liar| liar.claim(Claim { mu: None, x: None, nominal: None })),
+    ("a malformed TLV", |liar| liar.stutter(truth(OVERLOADED))),
+    ("a hundredfold load", |liar| liar.claim(Claim { x: milli(100.0 * LITTLE), ..truth(OVERLOADED) })),
+];
+
+/// Thirty-two servers, all overloaded, one of them a liar: nobody leaves, whatever it tells.
+fn many(lab: &mut Lab, router: &Version, each: Duration) -> Result<()> {
+    let setup = Setup {
+        servers: MANY,
+        dns: Dns::Responder,
+        capacity: LITTLE,
+        min_serving: MIN_SERVING,
+        ecmp_width: 64,
+        min_ls_interval: 5.0,
+        ..Setup::new("", router)
+    };
+    let mut bench = Bench::build(lab, setup)?;
+    let last = usize::from(MANY) - 1;
+    for server in 0..last {
+        bench.farm.start(lab, server)?;
+    }
+    bench.farm.start_service(lab, last)?;
+    let liar = Liar::start(bench.farm.nodes.pop().context("the last")?)?;
+    bench.begin(lab, 0.5)?;
+    bench.pass(Duration::from_secs(6), |_| Ok(()))?;
+    println!("{}", Row::HEAD);
+    bench.ask(OVERLOADED);
+    let begun = Instant::now();
+    for (name, lie) in LIES {
+        let from = Instant::now();
+        lie(&liar)?;
+        wait_for("the lie on the wire", PATIENCE, || {
+            let heard = bench.heard.heard(from, Instant::now())?;
+            let (_, _, records) = by_type(&heard, liar.router_id);
+            Ok(Probe::when(records > 0, (), "no record"))
+        })?;
+        bench.pass(each, |_| Ok(()))?;
+        let to = Instant::now();
+        let row = bench.row(&format!("{MANY} overloaded, 1.2; one tells {name}"), (from, to), None)?;
+        println!("{}", row.short());
+        let classes = bench.classes(begun, to)?;
+        let least = classes.iter().map(BTreeSet::len).min().context("a class")?;
+        ensure!(least >= usize::from(MIN_SERVING), "{least} servers in the class only: {classes:?}");
+        bench.nobody_moved(&row, (from, to))?;
+    }
+    Ok(())
+}
+
+fn thirty_two_overloaded_speakers_stay_whatever_one_tells(lab: &mut Lab) -> Result<()> {
+    many(lab, &Version::Frr(None), Duration::from_secs(6))
+}
