@@ -17,13 +17,15 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
-use crate::advertise::{Area, Leave, Loopback, LoopbackError, Phase, Place, Progress, strongest};
+use crate::advertise::{
+    Action, Area, Leave, Loopback, LoopbackError, Phase, Place, Progress, Reconciler, Seen, strongest,
+};
 use crate::config::ServerConfig;
 use crate::law::random::Random;
 use crate::monitor::snmp6::Snmp6;
 use crate::monitor::{DestroyWatch, MonitorError};
 use crate::service::Service;
-use crate::show;
+use crate::show::{self, Extra};
 use crate::state::Drains;
 
 /// How often it is looked whether the services live.
@@ -83,6 +85,7 @@ pub struct App {
     told: Option<FarmTlv>,
     /// Malformed Farm TLVs that were logged already.
     complained: BTreeSet<String>,
+    reconciler: Reconciler,
     leave: Option<Leave>,
     /// A monitor has seen the health of a service change.
     wake: Arc<Notify>,
@@ -124,6 +127,7 @@ impl App {
             advertised: None,
             told: None,
             complained: BTreeSet::new(),
+            reconciler: Reconciler::new(now, config.engine.min_ls_interval),
             leave: None,
             wake,
             config,
@@ -215,6 +219,7 @@ impl App {
             service.step(now, &self.area, &self.config);
         }
         self.announce();
+        self.reconcile(now);
         Ok(false)
     }
 
@@ -246,6 +251,24 @@ impl App {
         if self.told.as_ref() != Some(&tlv) {
             self.driver.command(Command::RouterInformation(vec![tlv.to_tlv()]));
             self.told = Some(tlv);
+        }
+    }
+
+    /// Looks whether what was told has become LSAs that everybody has.
+    fn reconcile(&mut self, now: Instant) {
+        let Some((wanted, companion)) = self.advertised.clone() else { return };
+        let view = self.driver.view();
+        let unacknowledged = view.unacknowledged().into_iter().map(|missing| missing.neighbor).collect();
+        let stated = view.advertised().into_iter().collect();
+        let heard = view.interfaces().iter().any(|iface| iface.full > 0);
+        let seen = Seen { wanted: &wanted, stated, unacknowledged, ready: view.ready() && heard };
+        match self.reconciler.step(now, seen) {
+            Action::None => {}
+            Action::Say(text) => warn!("{text}"),
+            Action::TellAgain(text) => {
+                warn!("{text}");
+                self.driver.command(Command::Advertise { prefixes: wanted, companion });
+            }
         }
     }
 
@@ -284,8 +307,9 @@ impl App {
             ["cost", name, cost] => self.pin(name, cost),
             ["explain", name] => {
                 let (area, view) = (&self.area, self.driver.view());
+                let extra = Extra { reconciler: &self.reconciler, width: self.config.ecmp_width };
                 match self.services.iter_mut().find(|service| service.config.name == *name) {
-                    Some(service) => Response::of(&show::explain(service, area, (now, &view))),
+                    Some(service) => Response::of(&show::explain(service, area, (now, &view), extra)),
                     None => Response::Error(self.no_service(name)),
                 }
             }

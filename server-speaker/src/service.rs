@@ -10,23 +10,23 @@ use ospf_proto::id::RouterId;
 use ospf_proto::lsa::{Prefix, ServiceFlags, ServiceRecord};
 use ospf_proto::time::Instant;
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::advertise::{Area, Choice, Drain, DrainPhase, DrainProgress, Situation, Standing, companion, standing};
 use crate::config::{ServerConfig, ServiceConfig};
-use crate::law::{self, Inputs, Params};
+use crate::law::{self, Inputs, Outlook, Params, Policy};
 use crate::monitor::{self, Board, MonitorError};
 use crate::sample::{Health, Sample};
 
-/// So many changes are remembered for `explain`.
+/// So many decisions are remembered for `explain`.
 const HISTORY: usize = 200;
 
-/// A change of what is advertised.
+/// A decision: another cost, or the same cost for another reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// When.
     pub at: Instant,
-    /// The new cost; none: withdrawn.
+    /// The cost; none: withdrawn.
     pub cost: Option<u16>,
     /// Why.
     pub reason: String,
@@ -53,7 +53,7 @@ pub struct Service {
     linger: Duration,
     /// The cost that the operator pinned, whatever the law says.
     pub pinned: Option<u16>,
-    /// The latest changes, newest last.
+    /// The latest decisions, newest last.
     pub history: VecDeque<Change>,
     params: Params,
     board: Board,
@@ -66,8 +66,14 @@ impl Service {
         (router, linger): (RouterId, Duration),
         (now, seed, wake): (Instant, u64, &Arc<Notify>),
     ) -> Result<Self, MonitorError> {
-        let params =
-            Params { policy: config.policy, router, nominal: config.capacity, shares: false, tuning: config.tuning };
+        let params = Params {
+            policy: config.policy,
+            router,
+            nominal: config.capacity,
+            shares: false,
+            tuning: config.tuning,
+            min_serving: usize::from(config.min_serving),
+        };
         let board = Board::new(&config.name, monitor::open(&config.monitors, (seed, wake))?);
         Ok(Service {
             law: law::State::new(&params, now, seed),
@@ -157,13 +163,24 @@ impl Service {
             self.law.clone(),
             &Inputs { now, load: self.sample.load, farm: &farm, self_test: None },
         );
-        self.law = state;
+        let reason_before = std::mem::replace(&mut self.law, state).reason;
         if decision.changed {
             let reason = decision.reason.to_string();
             let but = self.pinned.map(|cost| format!(" (but pinned at {cost} by hand)")).unwrap_or_default();
             info!("{}: cost {before} -> {}{but}: {reason}{}", self.config.name, decision.cost, self.figures());
-            self.remember(now, reason);
+            self.remember(now, format!("{reason}{}", self.figures()));
+        } else if decision.reason != reason_before {
+            debug!("{}: {}{}", self.config.name, decision.reason, self.figures());
+            self.remember(now, format!("{}{}", decision.reason, self.figures()));
         }
+    }
+
+    /// What would change the cost, the rest of the farm being as it is.
+    pub fn outlook(&self, now: Instant, area: &Area, width: Option<u16>) -> Option<Outlook> {
+        let first = self.config.prefixes.first()?;
+        let rule_decides = self.config.policy == Policy::Goodput && self.standing.is_advertised();
+        let me = self.law.myself(&self.params, now);
+        rule_decides.then(|| Outlook::new(&self.params, &area.farm_of(first, width), &me))
     }
 
     /// The figures behind a decision, for the log.

@@ -10,8 +10,12 @@ use ospfd_lite::control::render::{subject as shared_subject, table};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::advertise::Area;
+/// Of the decisions that are remembered, so many are shown as text; `--json` gives all.
+const DECISIONS_SHOWN: usize = 20;
+
+use crate::advertise::{Area, Confirmation, Reconciler};
 use crate::law;
+use crate::monitor::SourceRow;
 use crate::service::Service;
 
 /// A row of `show service`. Rates are in queries per second.
@@ -79,16 +83,33 @@ pub struct Explanation {
     pub in_database: Vec<(String, u16)>,
     /// The law's memory: estimator, class rule and its timers, the farm as weighed last, the record of the peers.
     pub law: Value,
+    /// What is wanted, and whether our LSAs state it and the neighbors have it.
+    pub confirmed: String,
     /// The newest sample.
     pub sample: Value,
+    /// The monitors: their last words.
+    pub monitors: Vec<SourceRow>,
+    /// What would change the cost.
+    pub outlook: Option<law::Outlook>,
+    /// The most cost changes in an hour that the law's parameters allow.
+    pub changes_per_hour: u32,
     /// The farm as the law sees it.
     pub farm: Vec<FarmRow>,
     /// The time that the law's times are on, seconds.
     pub now: f64,
-    /// The latest changes: seconds ago, cost, reason.
+    /// The latest 200 decisions: seconds ago, cost, reason.
     pub history: Vec<(f64, Option<u16>, String)>,
     /// What makes all this doubtful.
     pub warnings: Vec<String>,
+}
+
+/// What `explain` needs beside the service.
+#[derive(Clone, Copy, Debug)]
+pub struct Extra<'a> {
+    /// Wanted and confirmed.
+    pub reconciler: &'a Reconciler,
+    /// The configured number of equal-cost next hops.
+    pub width: Option<u16>,
 }
 
 /// The rows of `show service`.
@@ -156,7 +177,7 @@ fn peer(area: &Area, prefix: &Prefix, (router, cost): (RouterId, u16)) -> FarmRo
 }
 
 /// The answer to `explain`.
-pub fn explain(service: &mut Service, area: &Area, (now, view): (Instant, &View<'_>)) -> Explanation {
+pub fn explain(service: &mut Service, area: &Area, (now, view): (Instant, &View<'_>), extra: Extra<'_>) -> Explanation {
     let mut warnings = service.warnings();
     if view.duplicate_router_id() {
         let text = format!("another router uses our Router ID {}: nothing is originated until it is gone", area.me);
@@ -178,7 +199,14 @@ pub fn explain(service: &mut Service, area: &Area, (now, view): (Instant, &View<
             .map(|(prefix, metric)| (prefix.to_string(), metric))
             .collect(),
         law: json(serde_json::to_value(&service.law)),
+        confirmed: match extra.reconciler.state() {
+            (Confirmation::Confirmed, _) => Confirmation::Confirmed.to_string(),
+            (state, since) => format!("{state}, for {:.1} s", ago(since)),
+        },
         sample: json(serde_json::to_value(&service.sample)),
+        monitors: service.board().rows(now),
+        outlook: service.outlook(now, area, extra.width),
+        changes_per_hour: service.config.tuning.changes_per_hour(),
         farm: service_farm(area, service),
         now: now.since_epoch().as_secs_f64(),
         history: service.history.iter().map(|c| (ago(c.at), c.cost, c.reason.clone())).collect(),
@@ -252,7 +280,14 @@ fn explanation(e: &Explanation) -> String {
     line("cost", format!("{}: {}", shown(e.service.cost), e.service.reason));
     let stated: Vec<String> = e.in_database.iter().map(|(prefix, metric)| format!("{prefix} {metric}")).collect();
     line("in our LSAs", if stated.is_empty() { "nothing".into() } else { stated.join(", ") });
-    line("policy", format!("{:?}", e.policy).to_lowercase());
+    line("confirmed", e.confirmed.clone());
+    line("policy", format!("{:?}, at most {} cost changes an hour", e.policy, e.changes_per_hour).to_lowercase());
+    if let Some(outlook) = e.outlook {
+        line("would change it", would_change(outlook));
+    }
+    for monitor in &e.monitors {
+        line("monitor", monitor_line(monitor));
+    }
     line("companion LSA", e.announced.clone());
     line("capacity mu", format!("{} q/s (nominal {})", rate(e.service.mu), rate(e.service.nominal)));
     line("offered x", format!("{} q/s", rate(Some(e.service.x))));
@@ -293,7 +328,7 @@ fn explanation(e: &Explanation) -> String {
             line(what, format!("{:.1} s{ago}", -left));
         }
     }
-    for (ago, cost, reason) in e.history.iter().rev() {
+    for (ago, cost, reason) in e.history.iter().rev().take(DECISIONS_SHOWN) {
         line(&format!("{ago:.1} s ago"), format!("{}: {reason}", shown(*cost)));
     }
     for warning in &e.warnings {
@@ -301,6 +336,22 @@ fn explanation(e: &Explanation) -> String {
     }
     let _ = write!(text, "\n{}", farm_table(&e.farm));
     text
+}
+
+fn would_change(outlook: law::Outlook) -> String {
+    match (outlook.leaves_below, outlook.returns_above) {
+        (Some(below), _) => format!("a capacity below {below:.0} q/s at this load: it would leave the class"),
+        (None, Some(above)) => format!("a capacity of {above:.0} q/s or more at this load: it would come back"),
+        (None, None) => "no capacity of this server at this load; other load, other servers".into(),
+    }
+}
+
+fn monitor_line(monitor: &SourceRow) -> String {
+    let age = monitor.age.map_or_else(|| "never read".to_owned(), |age| format!("{age:.1} s ago"));
+    let stale = if monitor.stale { ", STALE" } else { "" };
+    let said = if monitor.said.is_empty() { String::new() } else { format!(": {}", monitor.said) };
+    let error = monitor.error.as_ref().map(|error| format!("; cannot be read: {error}")).unwrap_or_default();
+    format!("{} ({age}{stale}){said}{error}", monitor.name)
 }
 
 fn shown<T: ToString>(value: Option<T>) -> String {

@@ -144,7 +144,7 @@ impl Agent {
             _ => law::Policy::Static,
         };
         let shares = setup.policy == Policy::Shares;
-        let params = Params { policy, router, nominal: Some(nominal), shares, tuning: setup.tuning };
+        let params = Params { policy, router, nominal: Some(nominal), shares, tuning: setup.tuning, min_serving: 1 };
         Agent {
             setup,
             law: Some(State::new(&params, at(now), seed)),

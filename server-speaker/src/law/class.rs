@@ -59,6 +59,9 @@ pub struct ClassRule {
     next: Option<Instant>,
     #[serde(serialize_with = "maybe_seconds")]
     leave_since: Option<Instant>,
+    /// Since when the farm would do better without this server, while the class stays as it is.
+    #[serde(serialize_with = "maybe_seconds")]
+    behind_since: Option<Instant>,
     #[serde(serialize_with = "maybe_seconds")]
     join_since: Option<Instant>,
     #[serde(serialize_with = "maybe_seconds")]
@@ -84,6 +87,10 @@ pub enum Reason {
     Best,
     /// The others alone would do better, but not (yet) by the rule.
     Tolerated,
+    /// The farm would answer more without this server, but then too few would serve.
+    Floor,
+    /// Nothing was measured for too long: no leaving on old figures.
+    Blind,
     /// A wish to leave or to return waits for its dwell time or the guard.
     Waiting,
     /// A leaving did not help: leaving is banned.
@@ -111,6 +118,8 @@ impl fmt::Display for Reason {
             Reason::Idle => "load below 2 % of the farm's capacity: nobody moves",
             Reason::Best => "the farm answers most with this server in the class",
             Reason::Tolerated => "the farm would hardly answer more without this server",
+            Reason::Floor => "min-serving: too few others would serve without this server",
+            Reason::Blind => "the load cannot be measured any more: stays in the class",
             Reason::Waiting => "a change is due, its dwell time or the guard time runs",
             Reason::Banned => "leaving did not help last time: banned for now",
             Reason::Left => "left: the farm answers more without this server",
@@ -132,6 +141,10 @@ pub(super) struct Moment<'a> {
     pub(super) tested: bool,
     pub(super) assessment: &'a Assessment,
     pub(super) tuning: &'a Tuning,
+    /// So many servers stay in the class, whatever the gain.
+    pub(super) min_serving: usize,
+    /// Our own figures are too old to leave for.
+    pub(super) blind: bool,
 }
 
 impl ClassRule {
@@ -144,6 +157,7 @@ impl ClassRule {
             seen: None,
             next: Some(now + phase),
             leave_since: None,
+            behind_since: None,
             join_since: None,
             rejoined: None,
             banned_until: None,
@@ -164,6 +178,7 @@ impl ClassRule {
     /// Notes class changes; to be called at every step, more often than the rule itself is evaluated.
     pub(super) fn watch(&mut self, now: Instant, class: &BTreeSet<RouterId>, tuning: &Tuning) {
         if self.class.as_ref() != Some(class) {
+            self.behind_since = None;
             if self.seen.is_none_or(|seen| secs(now, seen) > tuning.burst) {
                 self.seen = Some(now);
             }
@@ -184,7 +199,7 @@ impl ClassRule {
         self.next = Some(moment.now + std::time::Duration::from_secs_f64(moment.tuning.evaluation));
         Some(match self.standing {
             _ if a.idle => {
-                (self.leave_since, self.join_since) = (None, None);
+                (self.leave_since, self.behind_since, self.join_since) = (None, None, None);
                 Reason::Idle
             }
             Standing::In => self.consider_leaving(moment, random),
@@ -194,13 +209,24 @@ impl ClassRule {
 
     fn consider_leaving(&mut self, moment: &Moment<'_>, random: &mut Random) -> Reason {
         let (a, now) = (moment.assessment, moment.now);
+        if moment.blind {
+            (self.leave_since, self.behind_since) = (None, None);
+            return Reason::Blind;
+        }
         if a.best.contains(&moment.me) || moment.mu.is_none() {
-            self.leave_since = None;
+            (self.leave_since, self.behind_since) = (None, None);
             return Reason::Best;
         }
-        let batch = (a.k() / 8).max(1);
+        let batch = (a.k() / 8).max(1).min(a.k().saturating_sub(moment.min_serving));
         let gain = a.goodput_best > a.goodput + moment.tuning.gain * a.unit;
-        if !gain || !a.is_among_the_worst(moment.me, batch) {
+        if !gain || batch == 0 {
+            (self.leave_since, self.behind_since) = (None, None);
+            return if gain { Reason::Floor } else { Reason::Tolerated };
+        }
+        // Those who ought to go first but do not (a liar, another policy) hold nobody up for ever.
+        let behind = *self.behind_since.get_or_insert(now);
+        let passed_over = (secs(now, behind) / moment.tuning.patience) as usize;
+        if !a.is_among_the_worst(moment.me, batch.saturating_add(passed_over)) {
             self.leave_since = None;
             return Reason::Tolerated;
         }
@@ -214,7 +240,7 @@ impl ClassRule {
         let relapse = self.rejoined.is_some_and(|at| secs(now, at) < moment.tuning.relapse);
         self.hold = if relapse { (2.0 * self.hold).min(moment.tuning.hold_max) } else { moment.tuning.hold_min };
         let hold = std::time::Duration::from_secs_f64(self.hold * random.uniform(0.75, 1.25));
-        self.leave_since = None;
+        (self.leave_since, self.behind_since) = (None, None);
         self.standing = Standing::Out(Absence {
             rank: a.standby_rank(moment.me),
             since: now,
@@ -268,7 +294,7 @@ impl ClassRule {
     fn join(&mut self, now: Instant) {
         self.standing = Standing::In;
         self.rejoined = Some(now);
-        (self.leave_since, self.join_since) = (None, None);
+        (self.leave_since, self.behind_since, self.join_since) = (None, None, None);
     }
 }
 
@@ -303,6 +329,8 @@ mod tests {
         now: f64,
         mu: Option<f64>,
         tested: bool,
+        floor: usize,
+        blind: bool,
     }
 
     impl Run {
@@ -314,6 +342,8 @@ mod tests {
                 now: 0.0,
                 mu: Some(300.0),
                 tested: false,
+                floor: 1,
+                blind: false,
             }
         }
 
@@ -321,7 +351,16 @@ mod tests {
             self.now += 0.1;
             let tuning = &Tuning::default();
             self.rule.watch(at(self.now), &a.class, tuning);
-            let moment = Moment { now: at(self.now), me: ME, mu: self.mu, tested: self.tested, assessment: a, tuning };
+            let moment = Moment {
+                now: at(self.now),
+                me: ME,
+                mu: self.mu,
+                tested: self.tested,
+                assessment: a,
+                tuning,
+                min_serving: self.floor,
+                blind: self.blind,
+            };
             self.rule.evaluate(&moment, &mut self.random)
         }
 
@@ -472,6 +511,24 @@ mod tests {
     }
 
     #[test]
+    fn the_floor_holds_whatever_the_farm_would_gain() {
+        let mut run = Run { floor: 7, ..Run::new() };
+        assert!(run.run(&farm(7, 600.0, 300.0, 10), 10.0).1.is_some(), "seven others are enough");
+        let mut run = Run { floor: 8, ..Run::new() };
+        let (reasons, left) = run.run(&farm(7, 600.0, 300.0, 10), 20.0);
+        assert_eq!((left, reasons.last()), (None, Some(&Reason::Floor)));
+    }
+
+    #[test]
+    fn nobody_leaves_on_figures_that_are_too_old() {
+        let mut run = Run { blind: true, ..Run::new() };
+        let (reasons, left) = run.run(&farm(7, 600.0, 300.0, 10), 20.0);
+        assert_eq!((left, reasons.last()), (None, Some(&Reason::Blind)));
+        run.blind = false;
+        assert!(run.run(&farm(7, 600.0, 300.0, 10), 10.0).1.is_some());
+    }
+
+    #[test]
     fn in_an_idle_farm_nobody_moves() {
         let mut run = Run::new();
         let (reasons, left) = run.run(&farm(7, 15.0, 1.0, 10), 20.0);
@@ -489,8 +546,11 @@ mod tests {
         }
         let a = Assessment::new(&members, (64, ME), &Tuning::default());
         assert!(!a.best.contains(&ME) && !a.best.contains(&RouterId(1)));
-        let (reasons, left) = Run::new().run(&a, 20.0);
+        let mut run = Run::new();
+        let (reasons, left) = run.run(&a, 14.0);
         assert_eq!(left, None);
         assert!(reasons.contains(&Reason::Tolerated));
+        // It ought to have gone by now; if it does not, it holds nobody up.
+        assert!(run.run(&a, 5.0).1.is_some());
     }
 }

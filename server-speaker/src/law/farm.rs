@@ -81,13 +81,24 @@ impl Farm {
         let all = self.with(me);
         let lowest = all.iter().map(|p| p.cost).min()?;
         let typical = median(all.iter().filter_map(|p| p.claim?.mu).collect())?;
-        let known: Vec<f64> = all.iter().filter(|p| p.cost == lowest).filter_map(|p| p.claim?.x).collect();
+        let told: Vec<f64> = all.iter().filter(|p| p.cost == lowest).filter_map(|p| p.claim?.x).collect();
+        let typical_x = lower_median(told.clone()).filter(|_| told.len() > 2);
+        let x_of = |peer: &Peer, mu| {
+            let x = peer.claim.and_then(|claim| claim.x).unwrap_or(0.0);
+            if peer.router == me.router { x } else { trusted_x(x, typical_x.unwrap_or(mu), tuning) }
+        };
+        let mu_of = |peer: &Peer| trusted_mu(peer.claim, typical, tuning);
+        let known: Vec<f64> = all
+            .iter()
+            .filter(|p| p.cost == lowest && p.claim.is_some_and(|claim| claim.x.is_some()))
+            .map(|p| x_of(p, mu_of(p)))
+            .collect();
         let mean_x = if known.is_empty() { 0.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
         let member = |peer: &&Peer| {
             let in_class = peer.cost == lowest;
-            let mu = trusted_mu(peer.claim, typical, tuning);
+            let mu = mu_of(peer);
             let x = match peer.claim {
-                Some(claim) => claim.x.unwrap_or(0.0),
+                Some(_) => x_of(peer, mu),
                 None if in_class => mean_x,
                 None => 0.0,
             };
@@ -98,11 +109,26 @@ impl Farm {
     }
 }
 
-/// The claimed capacity, at most 4 times the nominal, or the farm's median where no nominal is told.
+/// The claimed offered rate, at most 4 times the typical one. Routers share about equally, so nobody is offered far more than
+/// the others of the class; in a farm of two that says nothing, and the claim is held against the capacity.
+fn trusted_x(x: f64, typical: f64, tuning: &Tuning) -> f64 {
+    if x.is_finite() { x.clamp(0.0, (tuning.claim * typical).max(0.0)) } else { 0.0 }
+}
+
+/// The claimed capacity, at most 4 times the nominal and at most 4 times the farm's median. One server that is believed to
+/// be as strong as all others together would empty an overloaded farm.
 fn trusted_mu(claim: Option<Claim>, typical: f64, tuning: &Tuning) -> f64 {
     let Some(claim) = claim else { return typical };
-    let Some(mu) = claim.mu else { return typical };
-    mu.clamp(0.0, tuning.claim * claim.nominal.unwrap_or(typical))
+    let Some(mu) = claim.mu.filter(|mu| mu.is_finite()) else { return typical };
+    // A nominal is a claim too.
+    mu.clamp(0.0, tuning.claim * claim.nominal.unwrap_or(typical).min(typical))
+}
+
+/// The median of the known that are of use, the lower one of two.
+fn lower_median(mut values: Vec<f64>) -> Option<f64> {
+    values.retain(|v| v.is_finite() && *v >= 0.0);
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().checked_sub(1)? / 2).copied()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -160,9 +186,9 @@ mod tests {
         let all = members(peers, peer(1, 10, Some((Some(100.0), 1.0))));
         assert_eq!(all[2].mu, 400.0);
         let mut bold = peer(3, 10, Some((Some(9000.0), 1.0)));
-        bold.claim = bold.claim.map(|c| Claim { nominal: Some(1000.0), ..c });
+        bold.claim = bold.claim.map(|c| Claim { nominal: Some(90.0), ..c });
         let all = members(vec![peer(2, 10, Some((Some(100.0), 1.0))), bold], peer(1, 10, Some((Some(100.0), 1.0))));
-        assert_eq!(all[2].mu, 4000.0);
+        assert_eq!(all[2].mu, 360.0);
     }
 
     #[test]
@@ -177,5 +203,31 @@ mod tests {
         let farm = Farm { peers: vec![peer(2, 10, Some((Some(100.0), 1.0)))], width: 16, by_capacity: true };
         let all = farm.members(&peer(1, 10, Some((Some(400.0), 1.0))), &Tuning::default()).unwrap();
         assert_eq!((all[0].m, all[1].m), (400.0, 100.0));
+    }
+
+    #[test]
+    fn an_offered_rate_far_above_the_others_is_clamped_and_our_own_is_not() {
+        let of = |router, x| peer(router, 10, Some((Some(1000.0), x)));
+        let all = members(vec![of(2, 500.0), of(3, 400.0), of(4, 4e6)], of(1, 450.0));
+        assert_eq!(all[3].x, 4.0 * 450.0, "the median of the class, four times");
+        let all = members(vec![of(2, 10.0), of(3, 10.0)], of(1, 900.0));
+        assert_eq!(all[0].x, 900.0, "what we measure ourselves is no claim");
+        let all = members(vec![of(2, 4e6)], of(1, 0.0));
+        assert_eq!(all[1].x, 4000.0, "of two, by its capacity");
+    }
+
+    #[test]
+    fn figures_that_are_no_numbers_are_as_unknown() {
+        let all = members(vec![peer(2, 10, Some((Some(f64::NAN), f64::NAN)))], peer(1, 10, Some((Some(100.0), 50.0))));
+        assert_eq!((all[1].mu, all[1].x), (100.0, 0.0));
+    }
+
+    #[test]
+    fn a_nominal_is_a_claim_too() {
+        let of = |router, mu| peer(router, 10, Some((Some(mu), 1.0)));
+        let mut bold = of(3, 1e6);
+        bold.claim = bold.claim.map(|c| Claim { nominal: Some(1e6), ..c });
+        let all = members(vec![of(2, 100.0), bold], of(1, 100.0));
+        assert_eq!(all[2].mu, 400.0);
     }
 }

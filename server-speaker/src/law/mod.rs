@@ -6,6 +6,7 @@ pub mod estimate;
 pub mod farm;
 pub mod goodput;
 pub mod hops;
+pub mod outlook;
 pub mod random;
 pub mod tuning;
 
@@ -17,9 +18,10 @@ pub use class::{Reason, Standing};
 pub use estimate::{Estimator, Record};
 pub use farm::{Claim, Farm, Peer};
 pub use goodput::Assessment;
+pub use outlook::Outlook;
 pub use tuning::{PARAMETERS, Parameter, Tuning};
 
-use crate::sample::Load;
+use crate::sample::{Load, maybe_seconds};
 use class::{ClassRule, Moment};
 use hops::{Hops, Measured, best_unit};
 use random::Random;
@@ -28,6 +30,9 @@ use random::Random;
 pub const CLASS_COST: u16 = 10;
 /// Cost of a server out of the class, before its standby rank is added.
 pub const STANDBY_COST: u16 = 20;
+/// Figures older than this are no reason to leave: seconds. A source that counts is read every second, and stale after
+/// some three.
+const BLIND: f64 = 10.0;
 /// The naive policy adds this for each 100 % of load.
 const NAIVE_SCALE: f64 = 100.0;
 const NAIVE_MAX: f64 = 1000.0;
@@ -58,6 +63,8 @@ pub struct Params {
     pub shares: bool,
     /// The law's parameters.
     pub tuning: Tuning,
+    /// So many servers stay in the class, whatever the farm would gain.
+    pub min_serving: usize,
 }
 
 /// What the law sees at one step.
@@ -106,6 +113,9 @@ pub struct State {
     unit: (f64, Vec<f64>, usize),
     /// What the last self-test out of the class has measured.
     pub tested: Option<f64>,
+    /// When the load was measured last.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub measured: Option<Instant>,
     /// The farm as it was weighed last.
     pub assessment: Option<Assessment>,
     /// What the peers were told last.
@@ -127,6 +137,7 @@ impl State {
             hops: Hops::slow_start(None, 1.0, None),
             unit: (0.0, Vec::new(), 0),
             tested: None,
+            measured: None,
             assessment: None,
             record: None,
             cost: CLASS_COST,
@@ -144,6 +155,18 @@ impl State {
         self.assessment = None;
         self.record = None;
         self.cost = CLASS_COST;
+    }
+
+    /// Whether the load was measured once and is not any more: fail-static, the figures stay and nobody leaves for them.
+    pub fn blind(&self, now: Instant) -> bool {
+        self.measured.is_some_and(|at| (now - at).as_secs_f64() > BLIND)
+    }
+
+    /// This server as the rule weighs it beside the others.
+    pub fn myself(&self, params: &Params, now: Instant) -> Peer {
+        let claim = Claim { mu: self.assumed_mu(now), x: Some(self.estimator.x()), nominal: self.estimator.nominal() };
+        let hops = if params.shares { self.hops.m } else { 1 };
+        Peer { router: params.router, cost: standing_cost(self.rule.standing), claim: Some(claim), hops }
     }
 
     /// The capacity this server counts with: out of the class what a self-test measures, else the last one until the hold-down ends, then the nominal
@@ -165,6 +188,7 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
         state.tested = inputs.self_test;
     }
     if let Some(load) = inputs.load {
+        state.measured = Some(now);
         state.estimator.observe(&params.tuning, now, load, !state.rule.is_in());
     }
     let before = state.cost;
@@ -211,9 +235,7 @@ fn naive_cost(estimator: &Estimator) -> u16 {
 fn goodput_cost(params: &Params, state: &mut State, inputs: &Inputs<'_>) -> (u16, Option<Reason>) {
     let now = inputs.now;
     let mu = state.assumed_mu(now);
-    let claim = Claim { mu, x: Some(state.estimator.x()), nominal: state.estimator.nominal() };
-    let hops = if params.shares { state.hops.m } else { 1 };
-    let me = Peer { router: params.router, cost: standing_cost(state.rule.standing), claim: Some(claim), hops };
+    let me = state.myself(params, now);
     let Some(members) = inputs.farm.members(&me, &params.tuning) else {
         return (me.cost, Some(Reason::CapacityUnknown));
     };
@@ -221,7 +243,16 @@ fn goodput_cost(params: &Params, state: &mut State, inputs: &Inputs<'_>) -> (u16
     state.rule.watch(now, &assessment.class, &params.tuning);
     let was_in = state.rule.is_in();
     let tested = state.tested.is_some();
-    let moment = Moment { now, me: params.router, mu, tested, assessment: &assessment, tuning: &params.tuning };
+    let moment = Moment {
+        now,
+        me: params.router,
+        mu,
+        tested,
+        assessment: &assessment,
+        tuning: &params.tuning,
+        min_serving: params.min_serving,
+        blind: state.blind(now),
+    };
     let reason = state.rule.evaluate(&moment, &mut state.random);
     if was_in != state.rule.is_in() {
         state.tested = None;

@@ -85,6 +85,7 @@ parameters! {
     equal "equal" = 0.04, 0.0..=1.0 "of g1": "classes whose goodput differs by less are equally good, and the larger is taken";
     gain "gain" = 0.2, 0.0..=10.0 "of g1": "a gain of goodput that is worth leaving for";
     leave_dwell "leave-dwell" = 1.0, 0.0..=600.0 "s": "how long the wish to leave has to stand";
+    patience "patience" = 15.0, 5.0..=3600.0 "s": "a server that ought to leave first and does not is passed over after this";
     join_dwell "join-dwell" = 5.0, 1.0..=3600.0 "s": "how long the wish to come back has to stand";
     join_dwell_urgent "join-dwell-urgent" = 1.0, 0.5..=600.0 "s": "the same where help is urgent";
     urgent "urgent" = 0.97, 0.5..=1.0 "of the load": "help is urgent where the class answers less";

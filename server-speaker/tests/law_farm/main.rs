@@ -5,7 +5,7 @@
 
 mod sim;
 
-use server_speaker::law::{CLASS_COST, Policy};
+use server_speaker::law::{CLASS_COST, Claim, Policy};
 use sim::Sim;
 
 const EIGHT: [f64; 8] = [1000.0; 8];
@@ -177,4 +177,41 @@ fn naive_cost_makes_the_farm_oscillate_and_lose_what_static_does_not() {
     let mut fixed = Sim::new(Policy::Static, &EIGHT, 6400.0);
     fixed.run(100.0);
     assert_eq!((fixed.decisions(), fixed.lost_since(&(0, 0))), (0, 0.0));
+}
+
+/// What one server of eight may tell, all of it false.
+fn lies() -> Vec<Claim> {
+    let rates = [Some(0.0), Some(100_000.0), Some(4_294_967.0), Some(f64::NAN), None];
+    let mut lies = Vec::new();
+    for mu in rates {
+        for x in rates {
+            lies.extend([None, mu].map(|nominal| Claim { mu, x, nominal }));
+        }
+    }
+    lies
+}
+
+#[test]
+fn a_liar_neither_empties_the_farm_nor_keeps_an_honest_server_from_leaving() {
+    for lie in lies() {
+        let mut sim = Sim::new(Policy::Goodput, &EIGHT.map(|mu| mu / 5.0), 800.0);
+        sim.servers[0].lie = Some(lie);
+        sim.run(30.0);
+        assert!(sim.servers.iter().skip(1).all(|s| s.decisions.is_empty()), "{lie:?}");
+        sim.servers[3].mu = 40.0;
+        sim.run(60.0);
+        let left = sim.servers[3].decisions.first().map(|(at, _)| at - 30.0);
+        assert!(left.is_some_and(|left| left <= 25.0), "{lie:?}: the slow one left after {left:?}");
+        assert!(sim.servers.iter().enumerate().all(|(i, s)| i <= 3 || s.decisions.is_empty()), "{lie:?}");
+    }
+}
+
+#[test]
+fn an_overloaded_farm_with_a_liar_stays_together() {
+    for lie in lies() {
+        let mut sim = Sim::new(Policy::Goodput, &EIGHT.map(|mu| mu / 5.0), 1920.0);
+        sim.servers[0].lie = Some(lie);
+        sim.run(60.0);
+        assert!(sim.servers.iter().skip(1).all(|s| s.decisions.is_empty()), "{lie:?}");
+    }
 }

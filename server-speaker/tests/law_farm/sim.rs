@@ -54,6 +54,8 @@ pub(crate) struct Server {
     cost: Advertised<u16>,
     record: Advertised<Option<Record>>,
     /// Every cost decision: when, and the new cost.
+    /// What it tells the others instead of the truth.
+    pub(crate) lie: Option<Claim>,
     pub(crate) decisions: Vec<(f64, u16)>,
 }
 
@@ -107,7 +109,8 @@ impl Sim {
     pub(crate) fn seeded(policy: Policy, capacities: &[f64], load: f64, seed: u64) -> Self {
         let server = |(i, mu): (usize, &f64)| {
             let router = RouterId(i as u32 + 1);
-            let params = Params { policy, router, nominal: Some(*mu), shares: false, tuning: Tuning::default() };
+            let params =
+                Params { policy, router, nominal: Some(*mu), shares: false, tuning: Tuning::default(), min_serving: 1 };
             Server {
                 state: Some(State::new(&params, Instant::EPOCH, u64::from(router.0))),
                 params,
@@ -119,6 +122,7 @@ impl Sim {
                 cost: Advertised::new(law::CLASS_COST),
                 record: Advertised::new(None),
                 decisions: Vec::new(),
+                lie: None,
             }
         };
         Sim {
@@ -175,7 +179,7 @@ impl Sim {
     fn decide(&mut self, i: usize) {
         let peers = (0..self.servers.len()).filter(|j| *j != i).map(|j| {
             let other = &self.servers[j];
-            let claim = other.record.seen.map(|r| Claim { mu: r.mu, x: Some(r.x), nominal: r.nominal });
+            let claim = other.lie.or(other.record.seen.map(|r| Claim { mu: r.mu, x: Some(r.x), nominal: r.nominal }));
             Peer { router: other.params.router, cost: other.cost.seen, claim, hops: 1 }
         });
         let farm = Farm { peers: peers.collect(), width: self.width, by_capacity: false };
