@@ -265,6 +265,7 @@ impl App {
         match self.reconciler.step(now, seen) {
             Action::None => {}
             Action::Say(text) => warn!("{text}"),
+            Action::Note(text) => info!("{text}"),
             Action::TellAgain(text) => {
                 warn!("{text}");
                 self.driver.command(Command::Advertise { prefixes: wanted, companion });

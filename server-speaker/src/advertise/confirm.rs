@@ -64,8 +64,10 @@ pub enum Action {
     None,
     /// The engine is to be told again, and the log why.
     TellAgain(String),
-    /// The log is to be told.
+    /// The log is to be told of something wrong.
     Say(String),
+    /// The log is to be told of something that is as it should be.
+    Note(String),
 }
 
 /// Compares, look by look.
@@ -109,7 +111,7 @@ impl Reconciler {
                 Confirmation::Unheard => {
                     Action::Say("no adjacency is Full any more: nobody hears what is advertised".into())
                 }
-                _ if was_unheard => Action::Say("an adjacency is Full: what is advertised is heard".into()),
+                _ if was_unheard => Action::Note("an adjacency is Full: what is advertised is heard".into()),
                 _ => Action::None,
             };
         }
@@ -158,7 +160,7 @@ mod tests {
 
     fn new() -> Reconciler {
         let mut reconciler = Reconciler::new(at(0), Duration::from_secs(5));
-        assert!(matches!(look(&mut reconciler, 1, (10, &[]), true), Action::Say(text) if text.contains("is heard")));
+        assert!(matches!(look(&mut reconciler, 1, (10, &[]), true), Action::Note(text) if text.contains("is heard")));
         reconciler
     }
 
