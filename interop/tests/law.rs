@@ -134,7 +134,7 @@ fn death(bench: &mut Bench, pace: u32) -> Result<()> {
     bench.ask(0.6);
     bench.pass(seconds(4), |_| Ok(()))?;
     let from = Instant::now();
-    let killed = bench.farm.kill_service(CHOSEN)?;
+    let (killed, _) = bench.farm.kill_service(CHOSEN)?;
     let relief = left(bench, killed)?;
     bench.pass(seconds(5 * pace), |_| Ok(()))?;
     let row = bench.row("death of the process, 0.6", (from, Instant::now()), Some(relief))?;

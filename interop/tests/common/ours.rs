@@ -172,14 +172,15 @@ impl SpeakerFarm {
         })
     }
 
-    /// SIGKILL to a server's service; when it was sent.
-    pub(crate) fn kill_service(&mut self, server: usize) -> Result<Instant> {
+    /// SIGKILL to a server's service; when it was sent, and when nothing was left of the process.
+    pub(crate) fn kill_service(&mut self, server: usize) -> Result<(Instant, Instant)> {
         let node = self.node(server)?;
         let mut service = node.service.take().context("no service runs")?;
         let killed = Instant::now();
         service.kill()?;
+        let dead = Instant::now();
         node.brake = None;
-        Ok(killed)
+        Ok((killed, dead))
     }
 
     /// Changes what a server can answer, in queries per second.
