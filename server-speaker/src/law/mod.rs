@@ -1,4 +1,4 @@
-#![doc = include_str!("law.md")]
+#![doc = include_str!("../../../docs/law.md")]
 
 pub mod busy;
 pub mod class;
