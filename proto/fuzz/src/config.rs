@@ -8,7 +8,7 @@ use ospf_proto::id::IfaceId;
 use ospf_proto::time::Instant;
 use ospfd_lite::config::{ConfigError, RouterFile, Source};
 use server_speaker::config::ServerConfig;
-use server_speaker::monitor::MonitorConfig;
+use server_speaker::monitor::{MonitorConfig, Schedule};
 
 /// A file of ospfd-lite and one of server-speaker.
 pub fn config(data: &[u8]) {
@@ -99,8 +99,15 @@ fn check_server(config: &ServerConfig) {
             match monitor {
                 MonitorConfig::Socket(socket) => assert!(socket.port >= 1 && !socket.addresses.is_empty()),
                 MonitorConfig::Process(_) => {}
+                MonitorConfig::Counts(counts) => check_schedule(&counts.schedule),
+                MonitorConfig::Load(load) => check_schedule(&load.schedule),
             }
         }
     }
     assert!(config.services.iter().filter(|service| service.counts_udp()).count() <= 1);
+}
+
+fn check_schedule(schedule: &Schedule) {
+    assert!(schedule.interval >= Duration::from_millis(200) && schedule.timeout >= Duration::from_millis(50));
+    assert!(schedule.stale > schedule.interval);
 }

@@ -3,6 +3,8 @@
 //! Every key is documented in `docs/configuration.md`; an unknown key is an error. An error names the file, the line,
 //! the key and what is allowed. What passes here can run: nothing is refused later.
 
+mod counts;
+mod load;
 mod monitor;
 mod service;
 

@@ -9,6 +9,9 @@ use toml::Spanned;
 
 use crate::monitor::{MonitorConfig, ProcessTarget, Protocol, Target};
 
+use super::counts::CountsTable;
+use super::load::LoadTable;
+
 /// The entry as it is written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,6 +20,10 @@ pub(super) enum MonitorTable {
     Socket(Spanned<SocketTable>),
     /// The service's main process.
     Process(Spanned<ProcessTable>),
+    /// Totals of queries.
+    Counts(Spanned<CountsTable>),
+    /// The utilisation.
+    Load(Spanned<LoadTable>),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +55,8 @@ impl MonitorTable {
         match self {
             MonitorTable::Socket(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Socket),
             MonitorTable::Process(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Process),
+            MonitorTable::Counts(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Counts),
+            MonitorTable::Load(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Load),
         }
     }
 }

@@ -12,6 +12,12 @@ fn load(text: &str) -> Result<ServerConfig, String> {
     ServerConfig::load(&Source::new("s.toml", text)).map_err(|error| error.to_string())
 }
 
+/// The monitors of a service with a socket and these.
+pub(super) fn monitors(entries: &str) -> Result<Vec<MonitorConfig>, String> {
+    let text = format!("{HEAD}{}", SERVICE.replace(" }]", &format!(" }}, {entries}]")));
+    load(&text).map(|config| config.services[0].monitors.clone())
+}
+
 #[test]
 fn a_small_file_gets_the_defaults_of_a_server() {
     let config = load(&format!("{HEAD}{SERVICE}")).unwrap();

@@ -30,6 +30,7 @@ pub struct Board {
     sources: Vec<Slot>,
     pressure: Pressure,
     busy: Busy,
+    taken: Taken,
     /// The counts that the law has had already.
     counted: Option<Instant>,
     /// Why a fault was not counted, if one was not.
@@ -117,7 +118,10 @@ impl Slot {
             words.extend(
                 said.queue.map(|queue| format!("queue {:.0} %, {} dropped", 100.0 * queue.fill(), queue.dropped)),
             );
-            words.extend(said.counts.map(|counts| format!("{} served", counts.served)));
+            words.extend(
+                said.counts
+                    .map(|counts| format!("{} {}", counts.served, if counts.arrived { "arrived" } else { "served" })),
+            );
             words.extend(Some(said.detail.clone()).filter(|detail| !detail.is_empty()));
         }
         SourceRow {
@@ -139,6 +143,7 @@ impl Board {
             sources: monitors.into_iter().map(slot).collect(),
             pressure: Pressure::default(),
             busy: Busy::default(),
+            taken: Taken::default(),
             counted: None,
             excuse: None,
         }
@@ -159,8 +164,9 @@ impl Board {
         for slot in &mut self.sources {
             slot.read(now, &self.service);
         }
-        let counts = self.newest(|reading| reading.said.counts);
         let queue = self.newest(|reading| reading.said.queue).map(|(_, queue)| queue);
+        let counts = self.newest(|reading| reading.said.counts);
+        let counts = counts.map(|(at, counts)| (at, self.taken.of(counts, queue.unwrap_or_default())));
         let utilisation = self
             .sources
             .iter()
@@ -219,7 +225,7 @@ impl Board {
 fn together(counts: Counts, queue: Queue, busy: Option<u64>) -> Load {
     Load {
         served: counts.served,
-        dropped: counts.dropped.unwrap_or(queue.dropped),
+        dropped: queue.dropped.saturating_add(counts.dropped.unwrap_or(0)),
         busy: counts.busy.or(busy),
         queue: queue.waiting,
         buffer: queue.room,
@@ -271,6 +277,32 @@ impl Pressure {
     }
 }
 
+/// What the service took of what arrived: all that its queue did not drop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    /// Generation, arrivals and drops at the beginning.
+    origin: Option<(u64, u64, u64)>,
+    most: u64,
+}
+
+impl Taken {
+    fn of(&mut self, counts: Counts, queue: Queue) -> Counts {
+        if !counts.arrived {
+            return counts;
+        }
+        let generation = counts.generation ^ queue.generation.rotate_left(1);
+        let origin = self.origin.filter(|(of, ..)| *of == generation);
+        let (_, arrived, dropped) = *self.origin.insert(origin.unwrap_or((generation, counts.served, queue.dropped)));
+        if origin.is_none() {
+            self.most = 0;
+        }
+        // The drops were read after the arrivals and may be ahead of them: nothing is taken back for that.
+        let kept = counts.served.saturating_sub(arrived).saturating_sub(queue.dropped.saturating_sub(dropped));
+        self.most = self.most.max(kept);
+        Counts { served: self.most, arrived: false, ..counts }
+    }
+}
+
 /// Busy time made of utilisations.
 #[derive(Clone, Copy, Debug, Default)]
 struct Busy {
@@ -285,5 +317,49 @@ impl Busy {
         self.last = Some(now);
         self.micros += last.map_or(0.0, |last| now.since(last).as_secs_f64() * 1e6 * utilisation);
         Some(self.micros as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(served: u64, generation: u64) -> Counts {
+        Counts { served, generation, arrived: true, ..Counts::default() }
+    }
+
+    fn dropped(dropped: u64, generation: u64) -> Queue {
+        Queue { dropped, generation, ..Queue::default() }
+    }
+
+    #[test]
+    fn what_arrived_less_what_the_queue_dropped_was_taken() {
+        let mut taken = Taken::default();
+        assert_eq!(taken.of(arrived(1000, 0), dropped(5000, 1)).served, 0);
+        assert_eq!(taken.of(arrived(1300, 0), dropped(5100, 1)).served, 200);
+        // The drops are ahead of the arrivals.
+        assert_eq!(taken.of(arrived(1300, 0), dropped(5150, 1)).served, 200);
+        assert_eq!(taken.of(arrived(1400, 0), dropped(5150, 1)).served, 250);
+        // Other sockets, another counter.
+        assert_eq!(taken.of(arrived(1500, 0), dropped(0, 2)).served, 0);
+        assert_eq!(taken.of(arrived(1600, 0), dropped(0, 2)).served, 100);
+        assert_eq!(taken.of(arrived(3, 1), dropped(0, 2)).served, 0);
+        let counts = Counts { served: 7, ..Counts::default() };
+        assert_eq!(taken.of(counts, dropped(5, 2)), counts, "counted behind the queue");
+    }
+
+    #[test]
+    fn a_service_that_is_stuck_takes_nothing_however_much_arrives() {
+        let mut taken = Taken::default();
+        let served = |taken: &mut Taken, k: u64| taken.of(arrived(100 * k, 0), dropped(100 * k, 1)).served;
+        served(&mut taken, 0);
+        assert!((1..50).all(|k| served(&mut taken, k) == 0));
+    }
+
+    #[test]
+    fn what_the_service_lost_is_added_to_what_its_queue_dropped() {
+        let counts = Counts { served: 9, dropped: Some(3), ..Counts::default() };
+        assert_eq!(together(counts, dropped(40, 0), None).dropped, 43);
+        assert_eq!(together(Counts { dropped: None, ..counts }, dropped(40, 0), None).dropped, 40);
     }
 }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::net::{self, ExchangeError};
+use super::reading::Unreadable;
 use super::tls::{Tls, Trust};
 
 /// What is fetched, and from where.
@@ -111,6 +112,18 @@ pub async fn get(target: &mut HttpTarget, limit: usize) -> Result<(u16, Vec<u8>)
         return Err(ExchangeError::Peer(format!("an answer of more than {limit} bytes")));
     }
     Ok((answer.status, answer.body))
+}
+
+/// The most that a page of numbers may be; those of large resolvers are some hundred kilobytes.
+const TEXT_MAX: usize = 4 << 20;
+
+/// The text of a page that is there, for those who want numbers of it.
+pub async fn text(target: &mut HttpTarget) -> Result<String, Unreadable> {
+    let (status, body) = get(target, TEXT_MAX).await?;
+    if status != 200 {
+        return Err(Unreadable(format!("status {status} of {}", target.path)));
+    }
+    String::from_utf8(body).map_err(|_| Unreadable(format!("{} is no text", target.path)))
 }
 
 async fn exchange(

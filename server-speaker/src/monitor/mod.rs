@@ -6,12 +6,16 @@
 
 pub mod background;
 pub mod board;
+pub mod counts;
 pub mod destroy;
 pub mod diag;
 pub mod http;
+pub mod load;
 pub mod net;
 pub mod netstat;
 pub mod process;
+mod program;
+mod prometheus;
 pub mod reading;
 pub mod snmp6;
 pub mod socket;
@@ -23,8 +27,11 @@ use tokio::sync::Notify;
 
 pub use background::{Background, Schedule, Source};
 pub use board::{Board, SourceRow};
+pub use counts::CountsConfig;
 pub use destroy::DestroyWatch;
+pub use load::LoadConfig;
 pub use process::{ProcessMonitor, ProcessTarget};
+pub use prometheus::Selector;
 pub use reading::{Counts, Monitor, Queue, Reading, Said, Unreadable};
 pub use socket::{Protocol, SocketMonitor, Target};
 
@@ -35,6 +42,10 @@ pub enum MonitorConfig {
     Socket(Target),
     /// The service's main process.
     Process(ProcessTarget),
+    /// Totals of queries.
+    Counts(CountsConfig),
+    /// The utilisation.
+    Load(LoadConfig),
 }
 
 impl MonitorConfig {
@@ -45,13 +56,14 @@ impl MonitorConfig {
 
     /// Whether it counts queries itself.
     pub fn counts(&self) -> bool {
-        false
+        matches!(self, MonitorConfig::Counts(_))
     }
 
     /// Whether it says anything of the health.
     pub fn tells_health(&self) -> bool {
         match self {
             MonitorConfig::Socket(_) | MonitorConfig::Process(_) => true,
+            MonitorConfig::Counts(_) | MonitorConfig::Load(_) => false,
         }
     }
 }
@@ -65,10 +77,12 @@ pub fn open(
     let counted = configs.iter().any(MonitorConfig::counts);
     let mut monitors: Vec<Box<dyn Monitor>> = Vec::new();
     for (index, config) in configs.iter().enumerate() {
-        let (_seed, wake) = (seed.wrapping_add(index as u64), wake.clone());
+        let (seed, wake) = (seed.wrapping_add(index as u64), wake.clone());
         monitors.push(match config {
             MonitorConfig::Socket(target) => Box::new(SocketMonitor::open(target.clone(), !counted)?),
             MonitorConfig::Process(target) => Box::new(ProcessMonitor::open(target.clone(), wake)),
+            MonitorConfig::Counts(config) => Box::new(counts::open(config, (seed, wake))),
+            MonitorConfig::Load(config) => Box::new(load::open(config, (seed, wake))),
         });
     }
     Ok(monitors)

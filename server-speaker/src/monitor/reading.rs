@@ -75,10 +75,12 @@ pub struct Said {
 pub struct Counts {
     /// Queries that the service took.
     pub served: u64,
-    /// Queries that it lost, where the source knows (else the queue's drops count).
+    /// Queries that it took and lost, where the source knows; what the queue dropped is added.
     pub dropped: Option<u64>,
     /// Microseconds in which it was busy, over the number of its workers.
     pub busy: Option<u64>,
+    /// `served` was counted in front of the queue: it has what the queue dropped in it.
+    pub arrived: bool,
     /// Another value means another origin.
     pub generation: u64,
 }
