@@ -61,6 +61,20 @@ monitor = [{ socket = { protocol = "tcp", port = 443, address = "2001:db8::1" } 
 policy = "static"
 strategy = "in-place"
 "#,
+    r#"router-id = "192.0.2.11"
+[[interface]]
+name = "eth0"
+[[service]]
+name = "dns"
+prefixes = ["2001:db8:53::53/128"]
+monitor = [
+  { probe = { dns = { name = "example.", type = "AAAA", rcode = ["noerror"], answer = "2001:db8::1", edns = false } } },
+  { probe = { http = { url = "https://a.example/x", status = [200, "300-399"], body = "ok" }, slow = 0.2 } },
+  { probe = { tls = { port = 853, server-name = "a.example", verify = false, min-days = 14 }, rise = 1, fall = 9 } },
+  { probe = { tcp = { port = 53, address = "::1" }, interval = 0.5, timeout = 0.3, fast-interval = 0.1 } },
+  { probe = { exec = { command = ["/bin/true", "-v"] } } },
+]
+"#,
     "router-id = \"1.1.1.1\"\n[[interface]]\nname = \"a\"\n[[interface]]\nname = \"b\"\ntype = \"broadcast\"\n",
 ];
 

@@ -101,6 +101,12 @@ fn check_server(config: &ServerConfig) {
                 MonitorConfig::Process(_) => {}
                 MonitorConfig::Counts(counts) => check_schedule(&counts.schedule),
                 MonitorConfig::Load(load) => check_schedule(&load.schedule),
+                MonitorConfig::Probe(probe) => {
+                    let timing = &probe.timing;
+                    assert!(timing.fast >= Duration::from_millis(50) && timing.fast <= timing.interval);
+                    assert!(!timing.timeout.is_zero() && timing.slow.is_none_or(|slow| slow < timing.timeout));
+                    assert!(timing.rise >= 1 && timing.fall >= 1);
+                }
             }
         }
     }

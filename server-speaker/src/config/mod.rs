@@ -6,6 +6,7 @@
 mod counts;
 mod load;
 mod monitor;
+mod probe;
 mod service;
 
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ use crate::monitor::{MonitorConfig, ProcessTarget, Protocol, Target};
 
 use super::counts::CountsTable;
 use super::load::LoadTable;
+use super::probe::ProbeTable;
 
 /// The entry as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,6 +25,8 @@ pub(super) enum MonitorTable {
     Counts(Spanned<CountsTable>),
     /// The utilisation.
     Load(Spanned<LoadTable>),
+    /// A question asked of the service.
+    Probe(Box<Spanned<ProbeTable>>),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -57,6 +60,10 @@ impl MonitorTable {
             MonitorTable::Process(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Process),
             MonitorTable::Counts(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Counts),
             MonitorTable::Load(table) => table.get_ref().check(context, table.span()).map(MonitorConfig::Load),
+            MonitorTable::Probe(table) => {
+                let probe = table.as_ref().get_ref().check(context, table.span())?;
+                Ok(MonitorConfig::Probe(Box::new(probe)))
+            }
         }
     }
 }

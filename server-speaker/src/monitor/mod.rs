@@ -13,6 +13,7 @@ pub mod http;
 pub mod load;
 pub mod net;
 pub mod netstat;
+pub mod probe;
 pub mod process;
 mod program;
 mod prometheus;
@@ -30,6 +31,7 @@ pub use board::{Board, SourceRow};
 pub use counts::CountsConfig;
 pub use destroy::DestroyWatch;
 pub use load::LoadConfig;
+pub use probe::ProbeConfig;
 pub use process::{ProcessMonitor, ProcessTarget};
 pub use prometheus::Selector;
 pub use reading::{Counts, Monitor, Queue, Reading, Said, Unreadable};
@@ -46,6 +48,8 @@ pub enum MonitorConfig {
     Counts(CountsConfig),
     /// The utilisation.
     Load(LoadConfig),
+    /// A question asked of the service.
+    Probe(Box<ProbeConfig>),
 }
 
 impl MonitorConfig {
@@ -62,8 +66,8 @@ impl MonitorConfig {
     /// Whether it says anything of the health.
     pub fn tells_health(&self) -> bool {
         match self {
-            MonitorConfig::Socket(_) | MonitorConfig::Process(_) => true,
             MonitorConfig::Counts(_) | MonitorConfig::Load(_) => false,
+            MonitorConfig::Socket(_) | MonitorConfig::Process(_) | MonitorConfig::Probe(_) => true,
         }
     }
 }
@@ -83,6 +87,7 @@ pub fn open(
             MonitorConfig::Process(target) => Box::new(ProcessMonitor::open(target.clone(), wake)),
             MonitorConfig::Counts(config) => Box::new(counts::open(config, (seed, wake))),
             MonitorConfig::Load(config) => Box::new(load::open(config, (seed, wake))),
+            MonitorConfig::Probe(probe) => Box::new(probe::open(probe.as_ref().clone(), (seed, wake))),
         });
     }
     Ok(monitors)
