@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::reading::Unreadable;
 
@@ -27,15 +27,14 @@ pub(super) async fn output(command: &[String]) -> Result<String, Unreadable> {
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Unreadable(format!("{program}: {error}")))?;
-    // Dropped before `child` is, hence before its number can belong to somebody else.
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
+    let mut group = Group::of(&child);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (said, complaint) = tokio::join!(bounded(stdout, OUTPUT_MAX + 1), bounded(stderr, COMPLAINT_MAX));
     if said.len() as u64 > OUTPUT_MAX {
         return Err(Unreadable(format!("{program} writes more than {OUTPUT_MAX} bytes")));
     }
     let status = child.wait().await.map_err(|error| Unreadable(format!("{program}: {error}")))?;
-    group.0 = None;
+    group.ended();
     if !status.success() {
         let complaint = String::from_utf8_lossy(&complaint);
         let first = complaint.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -53,8 +52,20 @@ async fn bounded(pipe: Option<impl AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
     bytes
 }
 
-/// A process group that has to end.
-struct Group(Option<Pid>);
+/// A process group that has to end: killed when this is dropped, unless its leader has been waited for.
+pub(super) struct Group(Option<Pid>);
+
+impl Group {
+    /// The group that this process leads. To be dropped before the process is: only until then is the number its own.
+    pub(super) fn of(leader: &Child) -> Self {
+        Group(leader.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    /// The leader has been waited for.
+    pub(super) fn ended(&mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::Found;
 use crate::monitor::net::ExchangeError;
+use crate::monitor::program::Group;
 use crate::monitor::reading::plausible_utilisation;
 
 /// So much of the output is kept; the rest is read and forgotten.
@@ -29,28 +29,14 @@ pub struct ExecProbe {
     pub arguments: Vec<String>,
 }
 
-/// Kills what the program started, unless it has ended.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // An error means that it has just ended.
-            let _ended = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
 impl ExecProbe {
     /// One run. Dropping it kills the program and what it started.
     pub async fn ask(&self) -> Result<Found, ExchangeError> {
         let program = self.program.display();
         let local = |operation: &str, error: io::Error| ExchangeError::Local(format!("{operation} {program}: {error}"));
         let mut child = self.start().map_err(|error| local("starting", error))?;
-        // Dropped before the child, as long as the number is certainly still its own.
-        let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
-        let (status, output) = run(&mut child).await.map_err(|error| local("running", error))?;
-        group.0 = None;
+        let mut group = Group::of(&child);
+        let (status, output) = run(&mut child, &mut group).await.map_err(|error| local("running", error))?;
         match status.code() {
             Some(0) => Ok(found(&output)),
             Some(code @ (1 | 2)) => Err(ExchangeError::Peer(format!("{program}: exit code {code}"))),
@@ -72,9 +58,9 @@ impl ExecProbe {
     }
 }
 
-async fn run(child: &mut Child) -> io::Result<(ExitStatus, Vec<u8>)> {
+async fn run(child: &mut Child, group: &mut Group) -> io::Result<(ExitStatus, Vec<u8>)> {
     let mut kept = Vec::new();
-    let Some(mut output) = child.stdout.take() else { return Ok((child.wait().await?, kept)) };
+    let mut output = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
     let status = tokio::select! {
         biased;
         // The program ends, or closes its output first.
@@ -84,6 +70,7 @@ async fn run(child: &mut Child) -> io::Result<(ExitStatus, Vec<u8>)> {
             child.wait().await?
         }
     };
+    group.ended();
     // What is left in the pipe; what it started may hold the other end open for ever.
     let _open = timeout(Duration::ZERO, drain(&mut output, &mut kept)).await;
     Ok((status, kept))
