@@ -4,7 +4,7 @@
 //! decide and tells the engine what has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use ospf_proto::engine::{Command, Companion};
 use ospf_proto::lsa::{FarmTlv, Prefix};
 use ospf_proto::time::Instant;
 use ospfd_lite::control::{Request, Response};
+use ospfd_lite::metrics::{MetricsServer, Scrape};
 use ospfd_lite::netio::{Driver, DriverEvent, EXIT_PRIVILEGE, EXIT_RUNTIME, Error, Options, Signal};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -22,6 +23,7 @@ use crate::advertise::{
 };
 use crate::config::ServerConfig;
 use crate::law::random::Random;
+use crate::metrics;
 use crate::monitor::snmp6::Snmp6;
 use crate::monitor::{DestroyWatch, MonitorError};
 use crate::service::Service;
@@ -49,6 +51,14 @@ pub enum AppError {
     /// A source of load or health.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
+    /// The metrics.
+    #[error("listening for scrapes of the metrics at {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// The state directory.
     #[error("{path}: {source}")]
     State {
@@ -65,7 +75,9 @@ impl AppError {
         match self {
             AppError::Driver(error) => error.exit_code(),
             AppError::Loopback(error) if error.is_privilege() => EXIT_PRIVILEGE,
-            AppError::Loopback(_) | AppError::Monitor(_) | AppError::State { .. } => EXIT_RUNTIME,
+            AppError::Loopback(_) | AppError::Monitor(_) | AppError::Metrics { .. } | AppError::State { .. } => {
+                EXIT_RUNTIME
+            }
         }
     }
 }
@@ -86,6 +98,7 @@ pub struct App {
     /// Malformed Farm TLVs that were logged already.
     complained: BTreeSet<String>,
     reconciler: Reconciler,
+    metrics: Option<MetricsServer>,
     leave: Option<Leave>,
     /// A monitor has seen the health of a service change.
     wake: Arc<Notify>,
@@ -116,6 +129,9 @@ impl App {
         }
         let ports = config.services.iter().flat_map(|service| service.ports()).collect();
         let destroyed = DestroyWatch::open(ports, wake.clone())?;
+        let metrics = config
+            .metrics
+            .map(|address| MetricsServer::bind(address).map_err(|source| AppError::Metrics { address, source }));
         let mut app = App {
             driver,
             _destroyed: destroyed,
@@ -128,6 +144,7 @@ impl App {
             told: None,
             complained: BTreeSet::new(),
             reconciler: Reconciler::new(now, config.engine.min_ls_interval),
+            metrics: metrics.transpose()?,
             leave: None,
             wake,
             config,
@@ -173,6 +190,7 @@ impl App {
                 },
                 _ = look.tick() => self.look(),
                 _ = wake.notified() => self.look(),
+                scrape = next_scrape(&mut self.metrics) => self.scrape(scrape),
                 _ = addresses.tick() => {
                     self.services.iter_mut().for_each(Service::read_drain_file);
                     self.keep_addresses()?;
@@ -273,6 +291,15 @@ impl App {
         }
     }
 
+    fn scrape(&self, scrape: Scrape) {
+        let (view, counters) = (self.driver.view(), self.driver.counters());
+        match metrics::text(&self.services, (&view, &counters), (self.driver.now(), &self.reconciler)) {
+            // Whoever asked may have gone meanwhile.
+            Ok(text) => drop(scrape.send(text)),
+            Err(error) => error!("writing the metrics: {error}"),
+        }
+    }
+
     fn begin_to_leave(&mut self) {
         info!("leaving: withdrawing everything, then waiting for what is on its way");
         self.leave = Some(Leave::new(self.driver.now(), self.config.linger));
@@ -363,5 +390,13 @@ impl App {
     fn no_service(&self, name: &str) -> String {
         let names: Vec<&str> = self.services.iter().map(|service| service.config.name.as_str()).collect();
         format!("no service {name}; there is {}", names.join(", "))
+    }
+}
+
+/// The next scrape; never, where nobody listens for one.
+async fn next_scrape(metrics: &mut Option<MetricsServer>) -> Scrape {
+    match metrics {
+        Some(server) => server.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -9,6 +9,7 @@ pub mod advertise;
 pub mod app;
 pub mod config;
 pub mod law;
+pub mod metrics;
 pub mod monitor;
 pub mod sample;
 pub mod service;

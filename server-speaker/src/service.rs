@@ -55,6 +55,8 @@ pub struct Service {
     pub pinned: Option<u16>,
     /// The latest decisions, newest last.
     pub history: VecDeque<Change>,
+    /// How often the cost changed, or whether there is one.
+    pub cost_changes: u64,
     params: Params,
     board: Board,
 }
@@ -87,6 +89,7 @@ impl Service {
             pinned: None,
             history: VecDeque::new(),
             config: config.clone(),
+            cost_changes: 0,
             params,
             board,
         })
@@ -206,7 +209,9 @@ impl Service {
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back(Change { at, cost: self.cost(), reason });
+        let cost = self.cost();
+        self.cost_changes += u64::from(self.history.back().is_some_and(|last| last.cost != cost));
+        self.history.push_back(Change { at, cost, reason });
     }
 
     /// The cost it is advertised at; none if it is not.

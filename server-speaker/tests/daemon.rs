@@ -9,7 +9,8 @@
 mod link;
 
 use std::fs;
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
@@ -49,8 +50,9 @@ fn main() {
     a_dead_service_is_withdrawn_at_once_and_comes_back(&farm, &mut service);
     a_drained_service_is_withdrawn_and_an_undrained_one_returns(&farm);
     explain_says_why(&farm);
+    the_metrics_say_the_same();
     leaving_withdraws_first_and_takes_the_address_away(&farm, &mut speaker);
-    println!("daemon: 7 tests ok");
+    println!("daemon: 8 tests ok");
 }
 
 struct Farm {
@@ -71,7 +73,7 @@ impl Drop for Speaker {
 impl Farm {
     fn new(directory: &Path) -> Self {
         let text = format!(
-            "router-id = \"192.0.2.11\"\nmin-ls-interval = 1.2\n[[interface]]\nname = \"eth0\"\nhello-interval = 1\n\
+            "router-id = \"192.0.2.11\"\nmin-ls-interval = 1.2\nmetrics = \"[::1]:9342\"\n[[interface]]\nname = \"eth0\"\nhello-interval = 1\n\
              dead-interval = 4\n[[service]]\nname = \"dns\"\nprefixes = [\"{SERVICE}/128\"]\nmanage-address = true\n\
              monitor = [{{ socket = {{ protocol = \"udp\", port = 5353 }} }}]\ncapacity = 1000\nmin-serving = 0\n"
         );
@@ -241,6 +243,23 @@ fn explain_says_why(farm: &Farm) {
     assert!(text.contains("companion LSA         link: other routers in the area"), "{text}");
     let json: Value = serde_json::from_str(&farm.ask(&["explain", "dns", "--json"])).unwrap();
     assert_eq!(json["in_database"][0][1], 10);
+}
+
+fn the_metrics_say_the_same() {
+    let mut stream = TcpStream::connect("[::1]:9342").unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    for line in [
+        "server_speaker_cost{service=\"dns\"} 10.0",
+        "server_speaker_advertised{service=\"dns\"} 1.0",
+        "server_speaker_capacity{service=\"dns\"} 1000.0",
+        "server_speaker_monitor_stale{service=\"dns\",monitor=\"socket udp/5353\"} 0.0",
+        "server_speaker_adjacencies{interface=\"eth0\"} 1",
+        "# EOF",
+    ] {
+        assert!(text.contains(line), "no `{line}` in:\n{text}");
+    }
 }
 
 fn leaving_withdraws_first_and_takes_the_address_away(farm: &Farm, Speaker(speaker): &mut Speaker) {

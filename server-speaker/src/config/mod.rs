@@ -10,6 +10,7 @@ mod probe;
 mod service;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ struct ServerFile {
     router_id: Spanned<Text<RouterId>>,
     control: Option<PathBuf>,
     state_dir: Option<PathBuf>,
+    metrics: Option<Text<SocketAddr>>,
     min_ls_interval: Option<Seconds<1_200, 3_600_000>>,
     min_ls_interval_topology: Option<Seconds<1_200, 3_600_000>>,
     #[serde(default)]
@@ -64,6 +66,8 @@ pub struct ServerConfig {
     pub control: PathBuf,
     /// Where state is kept over a restart.
     pub state_dir: PathBuf,
+    /// Where to listen for scrapes of the metrics; nowhere, if none.
+    pub metrics: Option<SocketAddr>,
     /// How many equal-cost next hops the routers install; none: as they say, else 16.
     pub ecmp_width: Option<u16>,
     /// After leaving, the longest time that address and service stay for packets on their way.
@@ -109,6 +113,7 @@ impl ServerConfig {
             engine,
             control: file.control.unwrap_or_else(|| CONTROL.into()),
             state_dir: file.state_dir.unwrap_or_else(|| STATE_DIR.into()),
+            metrics: file.metrics.map(|address| address.0),
             ecmp_width: file.ecmp_width.map(Ranged::get),
             linger: file.linger.map_or(Duration::from_secs(5), Seconds::get),
             peers_in_place: file.peers_in_place.iter().map(|text| text.0).collect(),

@@ -44,6 +44,7 @@ struct Slot {
     /// Why it cannot be read, and since when.
     trouble: Option<(Instant, Unreadable)>,
     stale: bool,
+    failures: u64,
 }
 
 /// What `explain` shows of one source.
@@ -59,6 +60,8 @@ pub struct SourceRow {
     pub said: String,
     /// Why it cannot be read, if so.
     pub error: Option<String>,
+    /// How often it began to be unreadable.
+    pub failures: u64,
 }
 
 impl Slot {
@@ -78,6 +81,7 @@ impl Slot {
                         self.monitor.name()
                     );
                 }
+                self.failures += u64::from(self.trouble.is_none());
                 let since = self.trouble.take().map_or(now, |(since, _)| since);
                 self.trouble = Some((since, error));
             }
@@ -130,6 +134,7 @@ impl Slot {
             stale: self.stale,
             said: words.join("; "),
             error: self.trouble.as_ref().map(|(_, error)| error.to_string()),
+            failures: self.failures,
         }
     }
 }
@@ -137,7 +142,7 @@ impl Slot {
 impl Board {
     /// The board of `service`.
     pub fn new(service: &str, monitors: Vec<Box<dyn Monitor>>) -> Self {
-        let slot = |monitor| Slot { monitor, last: None, trouble: None, stale: false };
+        let slot = |monitor| Slot { monitor, last: None, trouble: None, stale: false, failures: 0 };
         Board {
             service: service.to_owned(),
             sources: monitors.into_iter().map(slot).collect(),
