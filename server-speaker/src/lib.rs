@@ -15,3 +15,4 @@ pub mod sample;
 pub mod service;
 pub mod show;
 pub mod state;
+pub mod tester;

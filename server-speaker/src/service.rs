@@ -16,7 +16,8 @@ use crate::advertise::{Area, Choice, Drain, DrainPhase, DrainProgress, Situation
 use crate::config::{ServerConfig, ServiceConfig};
 use crate::law::{self, Inputs, Outlook, Params, Policy};
 use crate::monitor::{self, Board, MonitorError};
-use crate::sample::{Health, Sample};
+use crate::sample::{Health, Load, Sample};
+use crate::tester::Tester;
 
 /// So many decisions are remembered for `explain`.
 const HISTORY: usize = 200;
@@ -57,6 +58,9 @@ pub struct Service {
     pub history: VecDeque<Change>,
     /// How often the cost changed, or whether there is one.
     pub cost_changes: u64,
+    tester: Tester,
+    /// The law's last decision asked for a self-test.
+    self_test_wanted: bool,
     params: Params,
     board: Board,
 }
@@ -90,6 +94,8 @@ impl Service {
             history: VecDeque::new(),
             config: config.clone(),
             cost_changes: 0,
+            tester: Tester::new(config.self_test.clone()),
+            self_test_wanted: false,
             params,
             board,
         })
@@ -161,11 +167,11 @@ impl Service {
         }
         let farm = area.farm_of(first, config.ecmp_width);
         let before = self.law.cost;
-        let (state, decision) = law::step(
-            &self.params,
-            self.law.clone(),
-            &Inputs { now, load: self.sample.load, farm: &farm, self_test: None },
-        );
+        let every = Duration::from_secs_f64(self.config.tuning.self_test_after);
+        let self_test = self.tester.step(now, (self.self_test_wanted, every), &self.config.name);
+        let inputs = Inputs { now, load: self.load(), farm: &farm, self_test };
+        let (state, decision) = law::step(&self.params, self.law.clone(), &inputs);
+        self.self_test_wanted = decision.self_test;
         let reason_before = std::mem::replace(&mut self.law, state).reason;
         if decision.changed {
             let reason = decision.reason.to_string();
@@ -176,6 +182,17 @@ impl Service {
             debug!("{}: {}{}", self.config.name, decision.reason, self.figures());
             self.remember(now, format!("{}{}", decision.reason, self.figures()));
         }
+    }
+
+    /// The counters for the law: none during a self-test, and with a new origin after it, since its queries are our own.
+    fn load(&self) -> Option<Load> {
+        let load = self.sample.load.filter(|_| !self.tester.is_running())?;
+        Some(Load { generation: load.generation.wrapping_add(self.tester.ended()), ..load })
+    }
+
+    /// What the last self-test said.
+    pub fn self_test(&self) -> Option<&str> {
+        self.tester.outcome()
     }
 
     /// What would change the cost, the rest of the farm being as it is.

@@ -89,6 +89,8 @@ pub struct Explanation {
     pub sample: Value,
     /// The monitors: their last words.
     pub monitors: Vec<SourceRow>,
+    /// What the last self-test said.
+    pub self_test: Option<String>,
     /// What would change the cost.
     pub outlook: Option<law::Outlook>,
     /// The most cost changes in an hour that the law's parameters allow.
@@ -205,6 +207,7 @@ pub fn explain(service: &mut Service, area: &Area, (now, view): (Instant, &View<
         },
         sample: json(serde_json::to_value(&service.sample)),
         monitors: service.board().rows(now),
+        self_test: service.self_test().map(str::to_owned),
         outlook: service.outlook(now, area, extra.width),
         changes_per_hour: service.config.tuning.changes_per_hour(),
         farm: service_farm(area, service),
@@ -284,6 +287,9 @@ fn explanation(e: &Explanation) -> String {
     line("policy", format!("{:?}, at most {} cost changes an hour", e.policy, e.changes_per_hour).to_lowercase());
     if let Some(outlook) = e.outlook {
         line("would change it", would_change(outlook));
+    }
+    if let Some(outcome) = &e.self_test {
+        line("last self-test", outcome.clone());
     }
     for monitor in &e.monitors {
         line("monitor", monitor_line(monitor));

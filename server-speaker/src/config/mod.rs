@@ -23,8 +23,8 @@ use ospfd_lite::config::{
 use serde::Deserialize;
 use toml::Spanned;
 
-pub use service::ServiceConfig;
 use service::ServiceTable;
+pub use service::{SelfTestConfig, ServiceConfig};
 
 /// Where the control socket is unless configured.
 pub const CONTROL: &str = "/run/server-speaker/control.sock";

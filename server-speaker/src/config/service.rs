@@ -13,6 +13,8 @@ use toml::Spanned;
 use crate::advertise::Strategy;
 use crate::law::{PARAMETERS, Policy, Tuning};
 use crate::monitor::MonitorConfig;
+use crate::monitor::probe::dns::Transport;
+use crate::monitor::probe::{DnsProbe, ProbeKind, SelfTestOptions};
 
 use super::monitor::{Context, MonitorTable, check_together};
 
@@ -39,8 +41,17 @@ pub(super) struct ServiceTable {
     last_resort: bool,
     drain_file: Option<PathBuf>,
     drain_limit: Option<Seconds<0, 3_600_000>>,
+    self_test: Option<Spanned<SelfTestTable>>,
     #[serde(default)]
     law: BTreeMap<String, Spanned<f64>>,
+}
+
+/// The self-test as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct SelfTestTable {
+    duration: Option<Seconds<100, 10_000>>,
+    concurrency: Option<Ranged<1, 1024>>,
 }
 
 /// Policies that may be named; not all are there yet.
@@ -62,6 +73,15 @@ enum StrategyName {
     WithLink,
     WithSpf,
     External,
+}
+
+/// A checked self-test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfTestConfig {
+    /// The query: that of the first DNS probe by UDP.
+    pub dns: DnsProbe,
+    /// Its bounds.
+    pub options: SelfTestOptions,
 }
 
 /// One checked service.
@@ -91,6 +111,8 @@ pub struct ServiceConfig {
     pub drain_limit: Duration,
     /// The law's parameters.
     pub tuning: Tuning,
+    /// The self-test out of the class, if one is wanted.
+    pub self_test: Option<SelfTestConfig>,
 }
 
 impl ServiceConfig {
@@ -125,10 +147,12 @@ impl ServiceTable {
         let prefixes = self.check_prefixes(source, allowed)?;
         let capacity = self.check_capacity(source)?;
         let policy = self.check_policy(source, capacity)?;
+        let monitors = self.monitors(source, &prefixes)?;
+        let self_test = self.check_self_test(source, &monitors)?;
         Ok(ServiceConfig {
             name: name.clone(),
             manage_address: self.manage_address,
-            monitors: self.monitors(source, &prefixes)?,
+            monitors,
             prefixes,
             capacity,
             policy,
@@ -138,6 +162,7 @@ impl ServiceTable {
             drain_file: self.drain_file.clone(),
             drain_limit: self.drain_limit.map_or(DRAIN_LIMIT, Seconds::get),
             tuning: self.check_law(source)?,
+            self_test,
         })
     }
 
@@ -214,6 +239,31 @@ impl ServiceTable {
             return Err(source.error(capacity.span(), message));
         }
         Ok(Some(rate))
+    }
+
+    fn check_self_test(
+        &self,
+        source: &Source,
+        monitors: &[MonitorConfig],
+    ) -> Result<Option<SelfTestConfig>, ConfigError> {
+        let Some(table) = &self.self_test else { return Ok(None) };
+        let dns = monitors.iter().find_map(|monitor| match monitor {
+            MonitorConfig::Probe(probe) => match &probe.kind {
+                ProbeKind::Dns(dns) if dns.transport == Transport::Udp => Some(dns.clone()),
+                _ => None,
+            },
+            _ => None,
+        });
+        let Some(dns) = dns else {
+            let message = "a self-test asks what a `probe = { dns = ... }` by UDP asks; none is among the monitors";
+            return Err(source.error(table.span(), message));
+        };
+        let defaults = SelfTestOptions::default();
+        let options = SelfTestOptions {
+            duration: table.get_ref().duration.map_or(defaults.duration, Seconds::get),
+            concurrency: table.get_ref().concurrency.map_or(defaults.concurrency, Ranged::get),
+        };
+        Ok(Some(SelfTestConfig { dns, options }))
     }
 
     fn check_law(&self, source: &Source) -> Result<Tuning, ConfigError> {

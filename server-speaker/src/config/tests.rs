@@ -213,3 +213,21 @@ fn every_parameter_of_the_law_stands_in_the_reference_as_it_is() {
         assert!(reference.contains(&row), "docs/configuration.md lacks: {row}");
     }
 }
+
+#[test]
+fn a_self_test_asks_what_the_dns_probe_asks() {
+    let with = |monitor: &str| {
+        load(&format!(
+            "{HEAD}{}self-test = {{ duration = 0.5 }}\n",
+            SERVICE.replace("monitor = [", &format!("monitor = [{monitor}"))
+        ))
+    };
+    let probe = "{ probe = { dns = { name = \"example.\", type = \"SOA\" } } }, ";
+    let test = with(probe).unwrap().services[0].self_test.clone().unwrap();
+    assert_eq!((test.options.duration, test.options.concurrency), (Duration::from_millis(500), 16));
+    let error = with("").unwrap_err();
+    assert!(error.contains("s.toml:8") && error.contains("none is among the monitors"), "{error}");
+    let error =
+        with("{ probe = { dns = { name = \"example.\", type = \"SOA\", transport = \"tcp\" } } }, ").unwrap_err();
+    assert!(error.contains("by UDP"), "{error}");
+}

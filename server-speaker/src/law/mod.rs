@@ -184,8 +184,9 @@ impl State {
 /// One step, about every 100 ms.
 pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, Decision) {
     let now = inputs.now;
-    if inputs.self_test.is_some() && !state.rule.is_in() {
-        state.tested = inputs.self_test;
+    if let Some(rate) = inputs.self_test.filter(|rate| rate.is_finite() && !state.rule.is_in()) {
+        // Whatever the service can do beyond its nominal capacity, a second of our own queries is no proof of it.
+        state.tested = Some(state.estimator.nominal().map_or(rate, |nominal| rate.min(nominal)));
     }
     if let Some(load) = inputs.load {
         state.measured = Some(now);
