@@ -1,4 +1,5 @@
-//! Thirty-two server-speakers on one link, all overloaded at once, one of them a liar: the law leaves them where they are.
+//! Many server-speakers on one link (32 in the long form), all overloaded at once, one of them a liar: the law leaves
+//! them where they are.
 
 mod common;
 
@@ -25,27 +26,29 @@ use interop::{
 };
 
 fn main() -> ExitCode {
-    let mut tests = lab_tests![thirty_two_overloaded_speakers_stay_whatever_one_tells];
+    let mut tests = lab_tests![twelve_overloaded_speakers_stay_whatever_one_tells];
     let hour = Duration::from_secs(3600);
     tests.extend([
         LabTest::new("thirty_two_overloaded_speakers_stay_for_minutes_behind_frr", |lab| {
-            many(lab, &Version::Frr(None), Duration::from_secs(60))
+            many(lab, (MANY, &Version::Frr(None)), Duration::from_secs(60))
         })
         .long(hour),
         LabTest::new("thirty_two_overloaded_speakers_stay_for_minutes_behind_ospfd_lite", |lab| {
-            many(lab, &Version::Ours, Duration::from_secs(60))
+            many(lab, (MANY, &Version::Ours), Duration::from_secs(60))
         })
         .long(hour),
     ]);
     harness::main(Needs::Daemons, &tests)
 }
 
-/// Speakers of the large farm; the last one lies.
+/// Speakers of the large farm; the last one lies. In the dev profile each takes some 4 % of a processor, so that a machine
+/// of two has none left for the rest of the lab: the short form has fewer.
 const MANY: u16 = 32;
+const SOME: u16 = 12;
 /// What each of them can answer, queries per second.
 const LITTLE: f64 = 30.0;
-/// As configured: so many are in the class whatever happens.
-const MIN_SERVING: u8 = 16;
+/// As configured: so many others are in the class whatever happens.
+const MIN_SERVING: u8 = 8;
 
 /// Something that the liar tells.
 type Lie = (&'static str, fn(&Liar) -> Result<()>);
@@ -61,19 +64,23 @@ fn truth(load: f64) -> Claim {
 }
 
 const OVERLOADED: f64 = 1.2;
-const LIES: [Lie; 6] = [
+const LIES: [Lie; 7] = [
     ("nothing but the truth", |liar| liar.claim(truth(OVERLOADED))),
     ("a hundredfold capacity", |liar| liar.claim(Claim { mu: milli(100.0 * LITTLE), ..truth(OVERLOADED) })),
+    ("a hundredfold capacity, as configured", |liar| {
+        let claimed = milli(100.0 * LITTLE);
+        liar.claim(Claim { mu: claimed, nominal: claimed, ..truth(OVERLOADED) })
+    }),
     ("no capacity at all", |liar| liar.claim(Claim { mu: Some(0), ..truth(OVERLOADED) })),
     ("nothing known", |liar| liar.claim(Claim { mu: None, x: None, nominal: None })),
     ("a malformed TLV", |liar| liar.stutter(truth(OVERLOADED))),
     ("a hundredfold load", |liar| liar.claim(Claim { x: milli(100.0 * LITTLE), ..truth(OVERLOADED) })),
 ];
 
-/// Thirty-two servers, all overloaded, one of them a liar: nobody leaves, whatever it tells.
-fn many(lab: &mut Lab, router: &Version, each: Duration) -> Result<()> {
+/// So many servers, all overloaded, one of them a liar: nobody leaves, whatever it tells.
+fn many(lab: &mut Lab, (servers, router): (u16, &Version), each: Duration) -> Result<()> {
     let setup = Setup {
-        servers: MANY,
+        servers,
         dns: Dns::Responder,
         capacity: LITTLE,
         min_serving: MIN_SERVING,
@@ -82,7 +89,7 @@ fn many(lab: &mut Lab, router: &Version, each: Duration) -> Result<()> {
         ..Setup::new("", router)
     };
     let mut bench = Bench::build(lab, setup)?;
-    let last = usize::from(MANY) - 1;
+    let last = usize::from(servers) - 1;
     for server in 0..last {
         bench.farm.start(lab, server)?;
     }
@@ -103,8 +110,11 @@ fn many(lab: &mut Lab, router: &Version, each: Duration) -> Result<()> {
         })?;
         bench.pass(each, |_| Ok(()))?;
         let to = Instant::now();
-        let row = bench.row(&format!("{MANY} overloaded, 1.2; one tells {name}"), (from, to), None)?;
+        let row = bench.row(&format!("{servers} at 1.2; one tells {name}"), (from, to), None)?;
         println!("{}", row.short());
+        // A busy machine may ask less than it should, and then nobody is overloaded.
+        let due = OVERLOADED * bench.capacity * (to - from).as_secs_f64();
+        ensure!(row.clients.sent as f64 > 0.9 * due, "{} queries where {due:.0} are due", row.clients.sent);
         let classes = bench.classes(begun, to)?;
         let least = classes.iter().map(BTreeSet::len).min().context("a class")?;
         ensure!(least >= usize::from(MIN_SERVING), "{least} servers in the class only: {classes:?}");
@@ -113,6 +123,6 @@ fn many(lab: &mut Lab, router: &Version, each: Duration) -> Result<()> {
     Ok(())
 }
 
-fn thirty_two_overloaded_speakers_stay_whatever_one_tells(lab: &mut Lab) -> Result<()> {
-    many(lab, &Version::Frr(None), Duration::from_secs(6))
+fn twelve_overloaded_speakers_stay_whatever_one_tells(lab: &mut Lab) -> Result<()> {
+    many(lab, (SOME, &Version::Frr(None)), Duration::from_secs(6))
 }
