@@ -326,6 +326,7 @@ fn explanation(e: &Explanation) -> String {
     }
     for (what, path) in [
         ("wants to leave for", "/rule/leave_since"),
+        ("better without it for", "/rule/behind_since"),
         ("wants to return for", "/rule/join_since"),
         ("class changed", "/rule/seen"),
     ] {
