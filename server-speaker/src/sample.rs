@@ -13,6 +13,9 @@ pub struct Sample {
     pub health: Health,
     /// Its counters, when the source that counts has said something new; none between, and where nobody counts.
     pub load: Option<Load>,
+    /// When those were read; it may be a while before they are looked at.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub counted: Option<Instant>,
 }
 
 /// Whether a service can answer. The later in this list, the more it counts where sources differ.

@@ -84,7 +84,7 @@ impl Service {
         Ok(Service {
             law: law::State::new(&params, now, seed),
             standing: Standing::Unproven,
-            sample: Sample { at: now, health: Health::Unknown("not yet read".into()), load: None },
+            sample: Sample { at: now, health: Health::Unknown("not yet read".into()), load: None, counted: None },
             choice: Choice { companion: Companion::None, reason: "nothing was announced yet" },
             drained: false,
             drain_file: false,
@@ -105,7 +105,7 @@ impl Service {
     pub fn look(&mut self, now: Instant) {
         let health = self.board.pulse(now);
         if health != self.sample.health {
-            self.sample = Sample { at: now, health, load: None };
+            self.sample = Sample { at: now, health, load: None, counted: None };
         }
     }
 
@@ -185,9 +185,10 @@ impl Service {
     }
 
     /// The counters for the law: none during a self-test, and with a new origin after it, since its queries are our own.
-    fn load(&self) -> Option<Load> {
+    fn load(&self) -> Option<(Instant, Load)> {
         let load = self.sample.load.filter(|_| !self.tester.is_running())?;
-        Some(Load { generation: load.generation.wrapping_add(self.tester.ended()), ..load })
+        let generation = load.generation.wrapping_add(self.tester.ended());
+        Some((self.sample.counted?, Load { generation, ..load }))
     }
 
     /// What the last self-test said.

@@ -73,7 +73,7 @@ pub struct Inputs<'a> {
     /// The time.
     pub now: Instant,
     /// The newest counters; none where they could not be read or the monitor knows health only.
-    pub load: Option<Load>,
+    pub load: Option<(Instant, Load)>,
     /// The others.
     pub farm: &'a Farm,
     /// What a self-test that was asked for has measured: queries per second of synthetic load that the service can answer.
@@ -188,9 +188,9 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
         // Whatever the service can do beyond its nominal capacity, a second of our own queries is no proof of it.
         state.tested = Some(state.estimator.nominal().map_or(rate, |nominal| rate.min(nominal)));
     }
-    if let Some(load) = inputs.load {
-        state.measured = Some(now);
-        state.estimator.observe(&params.tuning, now, load, !state.rule.is_in());
+    if let Some((at, load)) = inputs.load {
+        state.measured = Some(at);
+        state.estimator.observe(&params.tuning, at, load, !state.rule.is_in());
     }
     let before = state.cost;
     let (cost, reason) = match params.policy {

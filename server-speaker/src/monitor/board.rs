@@ -183,7 +183,7 @@ impl Board {
             self.counted = Some(at);
             together(counts, queue.unwrap_or_default(), busy)
         });
-        Sample { at: now, health: self.health(now), load }
+        Sample { at: now, health: self.health(now), load, counted: self.counted }
     }
 
     /// What the first source that knows has said last, unless it is stale.

@@ -193,7 +193,7 @@ impl Sim {
             generation: 0,
         };
         let now = Instant::from_epoch(Duration::from_secs_f64(self.now));
-        let inputs = Inputs { now, load: Some(load), farm: &farm, self_test: None };
+        let inputs = Inputs { now, load: Some((now, load)), farm: &farm, self_test: None };
         let (state, decision) = law::step(&server.params, server.state.take().unwrap(), &inputs);
         server.record.wanted = state.record;
         server.cost.wanted = decision.cost;
