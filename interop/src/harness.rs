@@ -75,6 +75,11 @@ pub enum Needs {
 
 /// The `main` of a file of lab tests.
 pub fn main(needs: Needs, tests: &[LabTest]) -> ExitCode {
+    main_at_once(LABS_AT_ONCE, needs, tests)
+}
+
+/// The same with so many labs at once, where they load the machine.
+pub fn main_at_once(labs: usize, needs: Needs, tests: &[LabTest]) -> ExitCode {
     if let Some(which) = std::env::var_os(WHICH) {
         return match tests.iter().find(|test| *test.name == *which) {
             Some(test) => inside(test),
@@ -85,7 +90,7 @@ pub fn main(needs: Needs, tests: &[LabTest]) -> ExitCode {
         };
     }
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(LABS_AT_ONCE);
+    arguments.test_threads.get_or_insert(labs);
     if !arguments.list
         && needs == Needs::Daemons
         && let Err(error) = daemons::build()

@@ -55,7 +55,8 @@ fn main() -> ExitCode {
         .long(hour),
         LabTest::new("twenty_minutes_on_a_threshold", |lab| hover(lab, &Version::Ours, 120)).long(hour),
     ]);
-    harness::main(Needs::Daemons, &tests)
+    // Each takes a fifth of two processors in the dev profile.
+    harness::main_at_once(2, Needs::Daemons, &tests)
 }
 
 fn scenarios_behind_frr(lab: &mut Lab) -> Result<()> {
@@ -173,10 +174,12 @@ fn left(bench: &mut Bench, since: Instant) -> Result<Duration> {
     Ok(bench.farm.wait_members(&others, since, PATIENCE)? - since)
 }
 
-/// Waits until everybody is in the class again.
+/// Waits until everybody is in the class again and free to leave.
 fn returned(bench: &mut Bench) -> Result<()> {
     let all: Vec<_> = (0..SERVERS.into()).collect();
-    bench.farm.wait_members(&all, Instant::now(), PATIENCE).map(drop)
+    bench.farm.wait_members(&all, Instant::now(), PATIENCE)?;
+    // Its next change would wait for MinLSInterval of the return.
+    bench.pass(seconds(5), |_| Ok(()))
 }
 
 /// A server gets a third of its capacity, and has to leave.

@@ -14,7 +14,7 @@ use common::{
     PATIENCE,
     bench::{Bench, Row},
     liar::{Claim, Liar},
-    ours::{Dns, Setup},
+    ours::{CAPACITY, Dns, Setup},
 };
 use interop::{
     harness::{self, LabTest, Needs},
@@ -26,7 +26,7 @@ use interop::{
 };
 
 fn main() -> ExitCode {
-    let mut tests = lab_tests![twelve_overloaded_speakers_stay_whatever_one_tells];
+    let mut tests = lab_tests![twelve_overloaded_speakers_stay_whatever_one_tells, a_liar_holds_no_slow_server_up];
     let hour = Duration::from_secs(3600);
     tests.extend([
         LabTest::new("thirty_two_overloaded_speakers_stay_for_minutes_behind_frr", |lab| {
@@ -38,7 +38,8 @@ fn main() -> ExitCode {
         })
         .long(hour),
     ]);
-    harness::main(Needs::Daemons, &tests)
+    // The large farm leaves no room for another lab.
+    harness::main_at_once(1, Needs::Daemons, &tests)
 }
 
 /// Speakers of the large farm; the last one lies. In the dev profile each takes some 4 % of a processor, so that a machine
@@ -77,25 +78,24 @@ const LIES: [Lie; 7] = [
     ("a hundredfold load", |liar| liar.claim(Claim { x: milli(100.0 * LITTLE), ..truth(OVERLOADED) })),
 ];
 
-/// So many servers, all overloaded, one of them a liar: nobody leaves, whatever it tells.
-fn many(lab: &mut Lab, (servers, router): (u16, &Version), each: Duration) -> Result<()> {
-    let setup = Setup {
-        servers,
-        dns: Dns::Responder,
-        capacity: LITTLE,
-        min_serving: MIN_SERVING,
-        ecmp_width: 64,
-        min_ls_interval: 5.0,
-        ..Setup::new("", router)
-    };
+/// Opens a farm of responders of this capacity, whose last server is a liar.
+fn open(lab: &mut Lab, setup: Setup<'_>, load: f64) -> Result<(Bench, Liar)> {
+    let setup = Setup { dns: Dns::Responder, min_ls_interval: 5.0, ecmp_width: 64, ..setup };
     let mut bench = Bench::build(lab, setup)?;
-    let last = usize::from(servers) - 1;
+    let last = usize::from(setup.servers) - 1;
     for server in 0..last {
         bench.farm.start(lab, server)?;
     }
     bench.farm.start_service(lab, last)?;
     let liar = Liar::start(bench.farm.nodes.pop().context("the last")?)?;
-    bench.begin(lab, 0.5)?;
+    bench.begin(lab, load)?;
+    Ok((bench, liar))
+}
+
+/// So many servers, all overloaded, one of them a liar: nobody leaves, whatever it tells.
+fn many(lab: &mut Lab, (servers, router): (u16, &Version), each: Duration) -> Result<()> {
+    let setup = Setup { servers, capacity: LITTLE, min_serving: MIN_SERVING, ..Setup::new("", router) };
+    let (mut bench, liar) = open(lab, setup, 0.5)?;
     bench.pass(Duration::from_secs(6), |_| Ok(()))?;
     println!("{}", Row::HEAD);
     bench.ask(OVERLOADED);
@@ -125,4 +125,22 @@ fn many(lab: &mut Lab, (servers, router): (u16, &Version), each: Duration) -> Re
 
 fn twelve_overloaded_speakers_stay_whatever_one_tells(lab: &mut Lab) -> Result<()> {
     many(lab, (SOME, &Version::Frr(None)), Duration::from_secs(6))
+}
+
+/// A liar that says it can do nothing, and stays, ought to leave before a server that is slow: that one is not held up.
+fn a_liar_holds_no_slow_server_up(lab: &mut Lab) -> Result<()> {
+    const SERVERS: u16 = 5;
+    let router = Version::Frr(None);
+    let (mut bench, liar) = open(lab, Setup { servers: SERVERS, ..Setup::new("", &router) }, 0.6)?;
+    liar.claim(Claim { mu: Some(0), x: milli(0.6 * CAPACITY), nominal: milli(CAPACITY) })?;
+    bench.pass(Duration::from_secs(6), |_| Ok(()))?;
+    let from = Instant::now();
+    bench.farm.set_capacity(0, CAPACITY / 3.0)?;
+    let others: Vec<_> = (1..SERVERS.into()).collect();
+    let relief = bench.farm.explain(lab, |farm, _| farm.wait_members(&others, from, PATIENCE))? - from;
+    let row = bench.row("slow server, and a liar that ought to leave first", (from, Instant::now()), Some(relief))?;
+    println!("{}\n{row}", Row::HEAD);
+    // It is passed over after 15 s.
+    ensure!(relief < Duration::from_secs(30), "it left after {relief:?}");
+    bench.only_moved(&row, 0, 1)
 }
