@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         LabTest::new("twenty_minutes_on_a_threshold", |lab| hover(lab, &Version::Ours, 120)).long(hour),
     ]);
     // Each takes a fifth of two processors in the dev profile.
-    harness::main_at_once(2, Needs::Daemons, &tests)
+    harness::main_at_once(3, Needs::Daemons, &tests)
 }
 
 fn scenarios_behind_frr(lab: &mut Lab) -> Result<()> {
