@@ -58,6 +58,8 @@ pub struct Service {
     pub history: VecDeque<Change>,
     /// How often the cost changed, or whether there is one.
     pub cost_changes: u64,
+    /// Seen alive in this life of the daemon.
+    proven: bool,
     tester: Tester,
     /// The law's last decision asked for a self-test.
     self_test_wanted: bool,
@@ -94,6 +96,7 @@ impl Service {
             history: VecDeque::new(),
             config: config.clone(),
             cost_changes: 0,
+            proven: false,
             tester: Tester::new(config.self_test.clone()),
             self_test_wanted: false,
             params,
@@ -122,9 +125,11 @@ impl Service {
     /// Decides whether the service is advertised.
     pub fn judge(&mut self, now: Instant, area: &Area) {
         let Some(first) = self.config.prefixes.first() else { return };
+        self.proven |= self.sample.health == Health::Alive;
         let new = standing(Situation {
             health: &self.sample.health,
             advertised: self.standing.is_advertised(),
+            proven: self.proven,
             drained: self.is_drained(),
             others: area.originators(first).count(),
             serving: area.serving(first),

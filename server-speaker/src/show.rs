@@ -89,6 +89,8 @@ pub struct Explanation {
     pub sample: Value,
     /// The monitors: their last words.
     pub monitors: Vec<SourceRow>,
+    /// What is wrong with its health; none: alive.
+    pub unhealthy: Option<String>,
     /// What the last self-test said.
     pub self_test: Option<String>,
     /// What would change the cost.
@@ -207,6 +209,7 @@ pub fn explain(service: &mut Service, area: &Area, (now, view): (Instant, &View<
         },
         sample: json(serde_json::to_value(&service.sample)),
         monitors: service.board().rows(now),
+        unhealthy: service.sample.health.why().map(str::to_owned),
         self_test: service.self_test().map(str::to_owned),
         outlook: service.outlook(now, area, extra.width),
         changes_per_hour: service.config.tuning.changes_per_hour(),
@@ -280,6 +283,7 @@ fn explanation(e: &Explanation) -> String {
     let until = |path: &str| law(path).as_f64().map(|at| at - e.now);
     line("service", format!("{} ({})", e.service.name, e.service.prefixes.join(" ")));
     line("standing", e.service.standing.clone());
+    line("health", e.unhealthy.clone().unwrap_or_else(|| "alive".into()));
     line("cost", format!("{}: {}", shown(e.service.cost), e.service.reason));
     let stated: Vec<String> = e.in_database.iter().map(|(prefix, metric)| format!("{prefix} {metric}")).collect();
     line("in our LSAs", if stated.is_empty() { "nothing".into() } else { stated.join(", ") });

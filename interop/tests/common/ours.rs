@@ -51,6 +51,10 @@ pub(crate) struct Setup<'a> {
     pub strategy: &'a str,
     /// `policy` of the services.
     pub policy: &'a str,
+    /// The entries of `monitor`.
+    pub monitors: &'a str,
+    /// Further keys of the services, a line each.
+    pub service_keys: &'a str,
     /// `min-serving` of the services.
     pub min_serving: u8,
     /// What serves.
@@ -71,6 +75,8 @@ impl<'a> Setup<'a> {
             servers: 3,
             strategy: "auto",
             policy: "goodput",
+            monitors: "{ socket = { protocol = \"udp\", port = 53 } }",
+            service_keys: "",
             min_serving: 1,
             dns: Dns::Responder,
             capacity: CAPACITY,
@@ -242,7 +248,7 @@ impl SpeakerFarm {
 fn service_table(setup: &Setup<'_>) -> Result<String> {
     let mut table = String::from("[[service]]\nname = \"dns\"\nmanage-address = true\n");
     writeln!(table, "prefixes = [\"{SERVICE}\"]")?;
-    writeln!(table, "monitor = [{{ socket = {{ protocol = \"udp\", port = 53 }} }}]")?;
+    writeln!(table, "monitor = [{}]\n{}", setup.monitors, setup.service_keys)?;
     writeln!(table, "capacity = {:.1}\nstrategy = {:?}", setup.capacity, setup.strategy)?;
     writeln!(table, "policy = {:?}\nmin-serving = {}", setup.policy, setup.min_serving)?;
     Ok(table)

@@ -17,6 +17,8 @@ pub struct Situation<'a> {
     pub health: &'a Health,
     /// It is advertised now.
     pub advertised: bool,
+    /// It was seen alive in this life of the daemon.
+    pub proven: bool,
     /// The operator wants it drained.
     pub drained: bool,
     /// Others that advertise it, at any cost.
@@ -94,7 +96,9 @@ impl fmt::Display for Standing {
 pub fn standing(situation: Situation<'_>) -> Standing {
     let enough_others = situation.serving >= situation.min_serving;
     match situation.health {
-        Health::Dead(_) | Health::Silent(_) if situation.last_resort && situation.others == 0 => Standing::LastResort,
+        Health::Dead(_) | Health::Silent(_) if situation.last_resort && situation.others == 0 && situation.proven => {
+            Standing::LastResort
+        }
         Health::Dead(_) | Health::Silent(_) => Standing::Dead,
         Health::Unknown(_) if !situation.advertised => Standing::Unproven,
         _ if situation.drained => match (situation.advertised, situation.emptied) {
@@ -120,6 +124,7 @@ mod tests {
     const CALM: Situation<'static> = Situation {
         health: &Health::Alive,
         advertised: true,
+        proven: true,
         drained: false,
         others: 2,
         serving: 2,
@@ -145,6 +150,7 @@ mod tests {
         let last = Situation { health: &health, last_resort: true, ..CALM };
         assert_eq!(standing(last), Standing::Dead);
         assert_eq!(standing(Situation { others: 0, ..last }), Standing::LastResort);
+        assert_eq!(standing(Situation { others: 0, proven: false, ..last }), Standing::Dead, "it never lived");
     }
 
     #[test]
