@@ -36,6 +36,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const SAMPLE: Duration = Duration::from_millis(100);
 /// How often it is looked whether the addresses are still on `lo`.
 const ADDRESSES: Duration = Duration::from_secs(1);
+/// So many different complaints about Farm TLVs are logged.
+const COMPLAINTS: usize = 100;
 /// Time for the last packets to leave.
 const FAREWELL: Duration = Duration::from_millis(50);
 
@@ -120,9 +122,10 @@ impl App {
         let mut services = Vec::new();
         for service in &config.services {
             let mut service = Service::open(service, (router, config.linger), (now, random.bits(), &wake))?;
-            service.drained = drains.contains(&service.config.name);
-            service.read_drain_file();
-            if service.drained {
+            if let Some(done) = drains.get(&service.config.name) {
+                service.remember_drain(done);
+            }
+            if service.is_drained() {
                 warn!("{}: drained before the restart, and still", service.config.name);
             }
             services.push(service);
@@ -156,6 +159,11 @@ impl App {
     /// Runs until a signal ends it; everything is withdrawn and taken back then.
     pub async fn run(mut self) -> Result<(), AppError> {
         let result = self.turns().await;
+        if let Err(error) = &result {
+            error!("{error}; withdrawing everything before the end");
+            self.driver.command(Command::Flush);
+            self.farewell().await;
+        }
         for address in self.services.iter().flat_map(Service::managed) {
             if let Err(error) = self.loopback.remove(address) {
                 error!("{error}");
@@ -192,19 +200,33 @@ impl App {
                 _ = wake.notified() => self.look(),
                 scrape = next_scrape(&mut self.metrics) => self.scrape(scrape),
                 _ = addresses.tick() => {
-                    self.services.iter_mut().for_each(Service::read_drain_file);
-                    self.keep_addresses()?;
+                    self.services.iter_mut().for_each(Service::look_for_drain_file);
+                    self.keep_drains();
+                    // It is tried again in a second; what is advertised stays so.
+                    if let Err(error) = self.keep_addresses() {
+                        error!("{error}");
+                    }
                 }
             }
         }
+        self.farewell().await;
+        Ok(())
+    }
+
+    /// The last Hellos, without neighbors.
+    async fn farewell(&mut self) {
         self.driver.command(Command::Goodbye);
-        // The driver has handed the last Hellos to the sockets; what waits there for room gets a moment.
+        // The driver has handed them to the sockets; what waits there for room gets a moment.
         let rest = async {
             loop {
-                self.driver.next().await?;
+                if let Err(error) = self.driver.next().await {
+                    break error;
+                }
             }
         };
-        timeout(FAREWELL, rest).await.unwrap_or(Ok(()))
+        if let Ok(error) = timeout(FAREWELL, rest).await {
+            error!("{error}");
+        }
     }
 
     fn look(&mut self) {
@@ -224,7 +246,8 @@ impl App {
         let now = self.driver.now();
         if let Some(leave) = &mut self.leave {
             let counted = self.config.services.iter().any(|service| service.counts_udp());
-            let received = if counted { Some(self.snmp6.read()?.in_datagrams) } else { None };
+            // Where they cannot be read nobody counts them: the address stays for the whole time.
+            let received = self.snmp6.read().ok().filter(|_| counted).map(|counters| counters.in_datagrams);
             let progress = Progress { flushes_pending: self.driver.view().flushes_pending(), received };
             return Ok(leave.step(now, progress) == Phase::Done);
         }
@@ -248,7 +271,8 @@ impl App {
         self.area = Area::read(view.lsdb(), place);
         for bad in &self.area.malformed {
             let text = format!("Farm TLV of {} dropped whole: {}", bad.router, bad.error);
-            if self.complained.insert(text.clone()) {
+            // Whoever varies the text does not fill our memory, or the log.
+            if self.complained.len() < COMPLAINTS && self.complained.insert(text.clone()) {
                 warn!("{text}");
             }
         }
@@ -325,6 +349,19 @@ impl App {
         Ok(())
     }
 
+    /// A drain that is done shall not be begun anew by a restart.
+    fn keep_drains(&mut self) {
+        for service in &self.services {
+            let name = &service.config.name;
+            if service.is_emptied_by_command()
+                && self.drains.get(name) == Some(false)
+                && let Err(error) = self.drains.set(name, Some(true))
+            {
+                error!("{name}: drained, but this is not on disk: {}: {error}", self.config.state_dir.display());
+            }
+        }
+    }
+
     fn answer(&mut self, request: &Request) -> Response {
         let now = self.driver.now();
         match request.words().as_slice() {
@@ -359,7 +396,7 @@ impl App {
         };
         service.judge(now, &self.area);
         let standing = service.standing.to_string();
-        let saved = self.drains.set(name, drained);
+        let saved = self.drains.set(name, drained.then_some(false));
         self.announce();
         match saved {
             Ok(()) => Response::of(&standing),

@@ -9,7 +9,7 @@ use ospf_proto::engine::Companion;
 use ospf_proto::id::RouterId;
 use ospf_proto::lsa::{Prefix, ServiceFlags, ServiceRecord};
 use ospf_proto::time::Instant;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info, warn};
 
 use crate::advertise::{Area, Choice, Drain, DrainPhase, DrainProgress, Situation, Standing, companion, standing};
@@ -50,6 +50,10 @@ pub struct Service {
     pub drained: bool,
     /// The drain file is there.
     drain_file: bool,
+    /// The drain was done in the daemon's last life.
+    emptied_before: bool,
+    /// What a look for it finds.
+    drain_look: Option<oneshot::Receiver<std::io::Result<bool>>>,
     drain: Option<Drain>,
     linger: Duration,
     /// The cost that the operator pinned, whatever the law says.
@@ -82,6 +86,8 @@ impl Service {
             tuning: config.tuning,
             min_serving: usize::from(config.min_serving),
         };
+        // At start there is nothing yet that could be held up.
+        let drain_file = config.drain_file.as_ref().is_some_and(|path| path.try_exists().unwrap_or(false));
         let board = Board::new(&config.name, monitor::open(&config.monitors, (seed, wake))?);
         Ok(Service {
             law: law::State::new(&params, now, seed),
@@ -89,7 +95,9 @@ impl Service {
             sample: Sample { at: now, health: Health::Unknown("not yet read".into()), load: None, counted: None },
             choice: Choice { companion: Companion::None, reason: "nothing was announced yet" },
             drained: false,
-            drain_file: false,
+            drain_file,
+            emptied_before: drain_file,
+            drain_look: None,
             drain: None,
             linger,
             pinned: None,
@@ -131,10 +139,10 @@ impl Service {
             advertised: self.standing.is_advertised(),
             proven: self.proven,
             drained: self.is_drained(),
-            others: area.originators(first).count(),
+            others: area.alive(first),
             serving: area.serving(first),
             min_serving: usize::from(self.config.min_serving),
-            emptied: self.drain.as_ref().is_some_and(|drain| drain.phase() != DrainPhase::Emptying),
+            emptied: self.emptied(),
             last_resort: self.config.last_resort,
         });
         if new == self.standing {
@@ -143,14 +151,16 @@ impl Service {
         let before = std::mem::replace(&mut self.standing, new);
         match new {
             Standing::Draining if self.drain.is_none() => {
-                self.drain = Some(Drain::new(now, self.config.drain_limit, self.linger));
+                let limits = (self.config.drain_limit, self.linger);
+                self.drain = Some(Drain::new(now, limits, self.law.estimator.x()));
             }
-            Standing::Draining | Standing::Drained => {}
+            _ if self.emptied() && self.is_drained() => {}
+            Standing::Draining => {}
             _ => self.drain = None,
         }
         let why = self.sample.health.why().map(|why| format!(" ({why})")).unwrap_or_default();
         match new {
-            Standing::Dead | Standing::LastResort | Standing::Assumed | Standing::Slow | Standing::SlowStays => {
+            Standing::Dead | Standing::LastResort | Standing::Assumed => {
                 warn!("{}: {new}{why}", self.config.name)
             }
             _ => info!("{}: {new}{why}", self.config.name),
@@ -174,7 +184,16 @@ impl Service {
         let before = self.law.cost;
         let every = Duration::from_secs_f64(self.config.tuning.self_test_after);
         let self_test = self.tester.step(now, (self.self_test_wanted, every), &self.config.name);
-        let inputs = Inputs { now, load: self.load(), farm: &farm, self_test };
+        let self_test = match self_test {
+            Some(Ok(rate)) => Some(rate),
+            Some(Err(_)) => {
+                self.law.forget_self_test();
+                None
+            }
+            None => None,
+        };
+        let slow = matches!(self.sample.health, Health::Slow(_));
+        let inputs = Inputs { now, load: self.load(), farm: &farm, self_test, slow };
         let (state, decision) = law::step(&self.params, self.law.clone(), &inputs);
         self.self_test_wanted = decision.self_test;
         let reason_before = std::mem::replace(&mut self.law, state).reason;
@@ -298,6 +317,9 @@ impl Service {
     pub fn follow_drain(&mut self, now: Instant, flushes_pending: usize) {
         let queued = self.board.fill().is_some_and(|fill| fill > 0.0);
         let progress = DrainProgress { served: self.board.served(), queued, flushes_pending };
+        if !self.is_drained() {
+            (self.drain, self.emptied_before) = (None, false);
+        }
         if let Some(drain) = &mut self.drain {
             let before = drain.phase();
             let after = drain.step(now, progress);
@@ -307,10 +329,23 @@ impl Service {
         }
     }
 
-    /// Looks whether somebody has put the drain file there, or taken it away.
-    pub fn read_drain_file(&mut self) {
+    /// Looks whether somebody has put the drain file there, or taken it away: what the last look found, and begins another.
+    /// The file may be on a medium that hangs.
+    pub fn look_for_drain_file(&mut self) {
+        let Some(path) = self.config.drain_file.clone() else { return };
+        match self.drain_look.as_mut().map(oneshot::Receiver::try_recv) {
+            Some(Err(oneshot::error::TryRecvError::Empty)) => return,
+            Some(Ok(found)) => self.take_drain_file(found),
+            None | Some(Err(oneshot::error::TryRecvError::Closed)) => {}
+        }
+        let (sender, look) = oneshot::channel();
+        self.drain_look = Some(look);
+        tokio::task::spawn_blocking(move || sender.send(path.try_exists()));
+    }
+
+    fn take_drain_file(&mut self, found: std::io::Result<bool>) {
         let Some(path) = &self.config.drain_file else { return };
-        match path.try_exists() {
+        match found {
             Ok(there) if there == self.drain_file => {}
             Ok(there) => {
                 let what = if there { "is there: drained" } else { "is gone: no longer drained by it" };
@@ -322,6 +357,22 @@ impl Service {
         }
     }
 
+    /// A drain has got to the point where the prefixes are withdrawn.
+    fn emptied(&self) -> bool {
+        let now = self.drain.as_ref().is_some_and(|drain| drain.phase() != DrainPhase::Emptying);
+        now || (self.emptied_before && self.is_drained())
+    }
+
+    /// Says that it was drained, wholly or not yet, in the daemon's last life.
+    pub fn remember_drain(&mut self, emptied: bool) {
+        (self.drained, self.emptied_before) = (true, emptied);
+    }
+
+    /// Whether a drain by command has got so far that a restart shall not advertise it first.
+    pub fn is_emptied_by_command(&self) -> bool {
+        self.drained && self.emptied()
+    }
+
     /// Somebody wants it drained: by command or by the drain file.
     pub fn is_drained(&self) -> bool {
         self.drained || self.drain_file
@@ -329,9 +380,12 @@ impl Service {
 
     /// The addresses that belong on `lo` now: those of a drained service only until nothing comes any more.
     pub fn wanted_addresses(&self) -> impl Iterator<Item = Ipv6Addr> {
-        let under_way = self.drain.as_ref().is_some_and(|drain| drain.phase() != DrainPhase::Done);
+        let done = match &self.drain {
+            Some(drain) => drain.phase() == DrainPhase::Done,
+            None => self.standing == Standing::Drained,
+        };
         // Wanted again as soon as the drain is taken back: before the prefixes are advertised.
-        let wanted = !self.is_drained() || self.standing != Standing::Drained || under_way;
+        let wanted = !self.is_drained() || !done;
         self.managed().filter(move |_| wanted)
     }
 
@@ -345,7 +399,7 @@ impl Service {
     pub fn warnings(&mut self) -> Vec<String> {
         let mut warnings = self.board.warnings();
         if !self.config.measures() {
-            warnings.push("no monitor counts queries: the load is not measured and the cost never changes".into());
+            warnings.push("no monitor counts queries: the load of this server is not measured".into());
         }
         if let Some(excuse) = self.board.excuse() {
             warnings.push(format!("a probe fails, but {excuse}: taken for an overload, not for a fault"));

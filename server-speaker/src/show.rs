@@ -101,6 +101,8 @@ pub struct Explanation {
     pub farm: Vec<FarmRow>,
     /// The time that the law's times are on, seconds.
     pub now: f64,
+    /// The capacity that the rule counts with: out of the class assumed or tested, of a slow service none.
+    pub counted_mu: Option<f64>,
     /// The latest 200 decisions: seconds ago, cost, reason.
     pub history: Vec<(f64, Option<u16>, String)>,
     /// What makes all this doubtful.
@@ -214,6 +216,7 @@ pub fn explain(service: &mut Service, area: &Area, (now, view): (Instant, &View<
         outlook: service.outlook(now, area, extra.width),
         changes_per_hour: service.config.tuning.changes_per_hour(),
         farm: service_farm(area, service),
+        counted_mu: service.law.assumed_mu(now),
         now: now.since_epoch().as_secs_f64(),
         history: service.history.iter().map(|c| (ago(c.at), c.cost, c.reason.clone())).collect(),
         warnings,
@@ -300,6 +303,7 @@ fn explanation(e: &Explanation) -> String {
     }
     line("companion LSA", e.announced.clone());
     line("capacity mu", format!("{} q/s (nominal {})", rate(e.service.mu), rate(e.service.nominal)));
+    line("capacity counted", format!("{} q/s", rate(e.counted_mu)));
     line("offered x", format!("{} q/s", rate(Some(e.service.x))));
     line("utilisation rho", percent(e.service.rho));
     let backlogged = if e.service.backlogged { ", backlogged" } else { "" };

@@ -7,6 +7,7 @@ use ospf_proto::time::Instant;
 use tracing::{info, warn};
 
 use crate::config::SelfTestConfig;
+use crate::monitor::Unreadable;
 use crate::monitor::probe::SelfTest;
 
 /// Runs the self-tests of one service.
@@ -42,7 +43,12 @@ impl Tester {
     }
 
     /// One look: begins a test if one is `wanted` and due, gives the result of one that has ended.
-    pub fn step(&mut self, now: Instant, (wanted, every): (bool, Duration), service: &str) -> Option<f64> {
+    pub fn step(
+        &mut self,
+        now: Instant,
+        (wanted, every): (bool, Duration),
+        service: &str,
+    ) -> Option<Result<f64, Unreadable>> {
         let config = self.config.as_ref()?;
         if !wanted {
             // Back in the class: what it would say is of no use any more.
@@ -57,12 +63,12 @@ impl Tester {
                 Ok(rate) => {
                     info!("{service}: self-test: {rate:.0} q/s of our own queries are answered");
                     self.outcome = Some(format!("{rate:.0} q/s"));
-                    Some(rate)
+                    Some(Ok(rate))
                 }
                 Err(error) => {
                     warn!("{service}: no self-test: {error}; the hold-down counts");
                     self.outcome = Some(error.to_string());
-                    None
+                    Some(Err(error))
                 }
             };
         }

@@ -172,7 +172,13 @@ impl Agent {
     fn follow_law(&mut self, seen: &Seen<'_>) -> Wish {
         let Some(state) = self.law.take() else { return Wish { cost: CLASS_COST, hops: 1, record: None } };
         let self_test = (self.asked && self.setup.self_test).then_some(seen.capacity);
-        let inputs = Inputs { now: at(seen.now), load: Some((at(seen.now), seen.load)), farm: seen.farm, self_test };
+        let inputs = Inputs {
+            now: at(seen.now),
+            load: Some((at(seen.now), seen.load)),
+            farm: seen.farm,
+            self_test,
+            slow: false,
+        };
         let (state, decision) = law::step(&self.params, state, &inputs);
         self.asked = decision.self_test;
         let wish = Wish { cost: decision.cost, hops: decision.hops, record: state.record };

@@ -11,6 +11,7 @@ use ospf_proto::lsdb::Lsdb;
 use ospf_proto::spf::Tree;
 use ospf_proto::time::Instant;
 
+use super::standing::LAST_RESORT_COST;
 use crate::law::{Claim, Farm, Peer};
 
 /// How many equal-cost next hops a router installs that says nothing.
@@ -91,7 +92,11 @@ impl Area {
             LsaBody::RouterInformation(lsa) => {
                 for tlv in lsa.tlvs.iter().filter_map(FarmTlv::from_tlv) {
                     match tlv {
-                        Ok(tlv) => {
+                        Ok(mut tlv) => {
+                            // The records of several TLVs add up.
+                            if let Some(former) = self.farm.remove(&router) {
+                                tlv.services.splice(0..0, former.services);
+                            }
                             self.farm.insert(router, tlv);
                         }
                         Err(error) => self.malformed.push(Malformed { router, error: error.to_string() }),
@@ -117,10 +122,16 @@ impl Area {
         self.originators.get(prefix).into_iter().flatten().map(|(router, metric)| (*router, *metric))
     }
 
+    /// How many others advertise `prefix` for better than as a last resort.
+    pub fn alive(&self, prefix: &Prefix) -> usize {
+        self.originators(prefix).filter(|(_, metric)| *metric < LAST_RESORT_COST).count()
+    }
+
     /// How many others serve `prefix` at the cost of the best of them and are not being drained.
     pub fn serving(&self, prefix: &Prefix) -> usize {
-        let lowest = self.originators(prefix).map(|(_, metric)| metric).min();
-        self.originators(prefix)
+        let serving = || self.originators(prefix).filter(|(_, metric)| *metric < LAST_RESORT_COST);
+        let lowest = serving().map(|(_, metric)| metric).min();
+        serving()
             .filter(|(_, metric)| Some(*metric) == lowest)
             .filter(|(router, _)| {
                 !self.record(*router, prefix).is_some_and(|r| r.flags.contains(ServiceFlags::DRAINING))

@@ -16,7 +16,7 @@ const EMPTY_MIN: Duration = Duration::from_secs(2);
 const WINDOW: Duration = Duration::from_secs(1);
 /// A service with so many queries a second is idle: its own probes and strays.
 const IDLE_RATE: f64 = 5.0;
-/// And one with this part of the rate at which the drain began.
+/// And one with this part of the rate before the drain.
 const IDLE_PART: f64 = 0.02;
 
 /// Where a drain stands.
@@ -34,8 +34,8 @@ pub enum DrainPhase {
 /// What a drain goes by.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainProgress {
-    /// Queries served, ever; none where nobody counts them.
-    pub served: Option<u64>,
+    /// Queries served, ever, and when that was read; none where nobody counts them.
+    pub served: Option<(Instant, u64)>,
     /// Something waits in the queue.
     pub queued: bool,
     /// Flushed LSAs that some neighbor has not acknowledged.
@@ -49,15 +49,16 @@ pub struct Drain {
     limit: Duration,
     linger: Duration,
     window: Option<(Instant, u64)>,
-    first_rate: Option<f64>,
+    rate_before: f64,
     leave: Option<Leave>,
     phase: DrainPhase,
 }
 
 impl Drain {
-    /// Begins; `limit` is the longest time of emptying, `linger` the longest time of the address after the flush.
-    pub fn new(now: Instant, limit: Duration, linger: Duration) -> Self {
-        Drain { started: now, limit, linger, window: None, first_rate: None, leave: None, phase: DrainPhase::Emptying }
+    /// Begins; `limit` is the longest time of emptying, `linger` the longest time of the address after the flush;
+    /// `rate_before` is the rate of queries until now.
+    pub fn new(now: Instant, (limit, linger): (Duration, Duration), rate_before: f64) -> Self {
+        Drain { started: now, limit, linger, window: None, rate_before, leave: None, phase: DrainPhase::Emptying }
     }
 
     /// Where it stands.
@@ -77,7 +78,9 @@ impl Drain {
             return self.phase;
         }
         if let Some(leave) = &mut self.leave {
-            let seen = Progress { flushes_pending: progress.flushes_pending, received: progress.served };
+            // Only what was read just now tells whether something still comes.
+            let fresh = progress.served.filter(|(at, _)| *at == now).map(|(_, served)| served);
+            let seen = Progress { flushes_pending: progress.flushes_pending, received: fresh };
             if leave.step(now, seen) == Phase::Done {
                 self.phase = DrainPhase::Done;
             }
@@ -86,15 +89,16 @@ impl Drain {
     }
 
     fn is_empty(&mut self, now: Instant, progress: DrainProgress) -> bool {
-        let Some(served) = progress.served else { return false };
-        let (since, before) = *self.window.get_or_insert((now, served));
-        if now - since < WINDOW {
+        let Some((at, served)) = progress.served else { return false };
+        let (since, before) = *self.window.get_or_insert((at, served));
+        // By the times of the readings: one that is looked at twice is no idle second.
+        if at - since < WINDOW {
             return false;
         }
-        let rate = served.saturating_sub(before) as f64 / (now - since).as_secs_f64();
-        self.window = Some((now, served));
-        let first = *self.first_rate.get_or_insert(rate);
-        !progress.queued && rate <= IDLE_RATE.max(IDLE_PART * first) && now - self.started >= EMPTY_MIN
+        self.window = Some((at, served));
+        let Some(came) = served.checked_sub(before) else { return false };
+        let rate = came as f64 / (at - since).as_secs_f64();
+        !progress.queued && rate <= IDLE_RATE.max(IDLE_PART * self.rate_before) && now - self.started >= EMPTY_MIN
     }
 }
 
@@ -105,11 +109,12 @@ mod tests {
     /// When the phases begin, in tenths of a second; queries come at 100 a second until `quiet`, then at 1 a second.
     fn drain(quiet: u64, counted: bool) -> (u64, u64) {
         let at = |tenths: u64| Instant::from_epoch(Duration::from_millis(100 * tenths));
-        let mut drain = Drain::new(at(0), Duration::from_secs(30), Duration::from_secs(5));
+        let mut drain = Drain::new(at(0), (Duration::from_secs(30), Duration::from_secs(5)), 100.0);
         let mut leaving = None;
         for tenths in 0..1000 {
             let served = 10 * tenths.min(quiet) + tenths.saturating_sub(quiet) / 10;
-            let progress = DrainProgress { served: counted.then_some(served), queued: false, flushes_pending: 0 };
+            let progress =
+                DrainProgress { served: counted.then_some((at(tenths), served)), queued: false, flushes_pending: 0 };
             match drain.step(at(tenths), progress) {
                 DrainPhase::Emptying => {}
                 DrainPhase::Leaving => leaving = leaving.or(Some(tenths)),

@@ -19,7 +19,7 @@ pub use confirm::{Action, Confirmation, Reconciler, Seen};
 pub use drain::{DRAIN_COST, Drain, DrainPhase, DrainProgress};
 pub use leave::{Leave, Phase, Progress};
 pub use loopback::{Loopback, LoopbackError};
-pub use standing::{SLOW_COST, Situation, Standing, standing};
+pub use standing::{LAST_RESORT_COST, Situation, Standing, standing};
 pub use strategy::{Choice, Strategy, companion, strongest};
 
 #[cfg(test)]

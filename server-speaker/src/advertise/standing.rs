@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::drain::DRAIN_COST;
 use crate::sample::Health;
 
-/// The cost of a slow service: behind every cost of the law.
-pub const SLOW_COST: u16 = 10_000;
+/// The cost of a dead service that is the last resort: behind all that live, before one that is being drained.
+pub const LAST_RESORT_COST: u16 = DRAIN_COST - 1;
 
 /// What the decision rests on.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct Situation<'a> {
     pub proven: bool,
     /// The operator wants it drained.
     pub drained: bool,
-    /// Others that advertise it, at any cost.
+    /// Others that advertise it, for better than as a last resort.
     pub others: usize,
     /// Others in the class that are not being drained.
     pub serving: usize,
@@ -41,10 +41,6 @@ pub enum Standing {
     Serving,
     /// Advertised: its health could not be read, and it was alive before.
     Assumed,
-    /// Advertised behind all others: it answers too late to be of use.
-    Slow,
-    /// Advertised although slow: too few others serve.
-    SlowStays,
     /// Advertised although drained: too few others serve.
     DrainWaits,
     /// Advertised at the maximum cost: drained, its last queries are awaited.
@@ -68,8 +64,8 @@ impl Standing {
     /// The cost that it demands whatever the law says, if any.
     pub fn cost(self) -> Option<u16> {
         match self {
-            Standing::Slow => Some(SLOW_COST),
             Standing::Draining => Some(DRAIN_COST),
+            Standing::LastResort => Some(LAST_RESORT_COST),
             _ => None,
         }
     }
@@ -80,8 +76,6 @@ impl fmt::Display for Standing {
         f.write_str(match self {
             Standing::Serving => "serving",
             Standing::Assumed => "serving (health unreadable, alive before)",
-            Standing::Slow => "behind all others: slow",
-            Standing::SlowStays => "serving (slow, but too few others serve)",
             Standing::Draining => "draining: at the maximum cost until the last queries are answered",
             Standing::DrainWaits => "serving (drain waits: too few others serve)",
             Standing::LastResort => "advertised although dead (last resort)",
@@ -95,24 +89,21 @@ impl fmt::Display for Standing {
 /// Decides.
 pub fn standing(situation: Situation<'_>) -> Standing {
     let enough_others = situation.serving >= situation.min_serving;
+    let dead = matches!(situation.health, Health::Dead(_) | Health::Silent(_));
+    // Before the health: what a drain has taken away (the address, the service itself) is no death.
+    if situation.drained && !situation.advertised && (situation.emptied || enough_others) {
+        return Standing::Drained;
+    }
     match situation.health {
-        Health::Dead(_) | Health::Silent(_) if situation.last_resort && situation.others == 0 && situation.proven => {
-            Standing::LastResort
-        }
+        _ if dead && situation.last_resort && situation.others == 0 && situation.proven => Standing::LastResort,
         Health::Dead(_) | Health::Silent(_) => Standing::Dead,
         Health::Unknown(_) if !situation.advertised => Standing::Unproven,
-        _ if situation.drained => match (situation.advertised, situation.emptied) {
-            // It was drained before it ever served, as after a restart.
-            (false, _) => Standing::Drained,
-            _ if !enough_others => Standing::DrainWaits,
-            (true, true) => Standing::Drained,
-            (true, false) => Standing::Draining,
-        },
-        // All at the same cost again if all are slow: then everybody serves. The last one never steps back.
-        Health::Slow(_) if enough_others && situation.serving > 0 => Standing::Slow,
-        Health::Slow(_) => Standing::SlowStays,
+        _ if situation.drained && !enough_others => Standing::DrainWaits,
+        _ if situation.drained && situation.emptied => Standing::Drained,
+        _ if situation.drained => Standing::Draining,
         Health::Unknown(_) => Standing::Assumed,
-        Health::Alive => Standing::Serving,
+        // A slow one serves: what it is worth is for the law to weigh.
+        Health::Alive | Health::Slow(_) => Standing::Serving,
     }
 }
 
@@ -171,18 +162,31 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_service_is_dead_and_a_slow_one_steps_behind_the_others() {
+    fn a_silent_service_is_dead_and_a_slow_one_serves() {
         let (silent, slow) = (Health::Silent("no answer".into()), Health::Slow("900 ms".into()));
         assert_eq!(standing(Situation { health: &silent, ..CALM }), Standing::Dead);
-        assert_eq!(standing(Situation { health: &slow, ..CALM }), Standing::Slow);
-        assert!(Standing::Slow.cost() > Some(CLASS_COST));
+        assert_eq!(standing(Situation { health: &slow, ..CALM }), Standing::Serving);
     }
 
     #[test]
-    fn a_slow_service_stays_while_too_few_others_serve() {
-        let slow = Health::Slow("900 ms".into());
-        let last = Situation { health: &slow, others: 0, serving: 0, min_serving: 0, ..CALM };
-        assert_eq!(standing(last), Standing::SlowStays);
-        assert_eq!(standing(Situation { health: &slow, serving: 2, min_serving: 3, ..CALM }), Standing::SlowStays);
+    fn a_drained_service_that_is_stopped_afterwards_stays_drained() {
+        for health in [dead(), Health::Unknown("no address".into()), Health::Alive] {
+            let done =
+                Situation { health: &health, advertised: false, drained: true, emptied: true, serving: 0, ..CALM };
+            assert_eq!(standing(done), Standing::Drained, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn a_drain_that_waited_for_others_waits_over_a_restart_too() {
+        let restarted = Situation { advertised: false, drained: true, serving: 0, ..CALM };
+        assert_eq!(standing(restarted), Standing::DrainWaits);
+        assert_eq!(standing(Situation { serving: 2, ..restarted }), Standing::Drained);
+    }
+
+    #[test]
+    fn the_last_resort_lies_behind_all_that_live() {
+        assert!(Standing::LastResort.cost() > Some(CLASS_COST));
+        assert!(Standing::LastResort.cost() < Standing::Draining.cost());
     }
 }

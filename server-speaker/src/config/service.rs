@@ -39,7 +39,7 @@ pub(super) struct ServiceTable {
     min_serving: Option<Ranged<0, 255>>,
     #[serde(default)]
     last_resort: bool,
-    drain_file: Option<PathBuf>,
+    drain_file: Option<Spanned<PathBuf>>,
     drain_limit: Option<Seconds<0, 3_600_000>>,
     self_test: Option<Spanned<SelfTestTable>>,
     #[serde(default)]
@@ -159,7 +159,7 @@ impl ServiceTable {
             strategy: self.check_strategy(source)?,
             min_serving: self.min_serving.map_or(1, Ranged::get),
             last_resort: self.last_resort,
-            drain_file: self.drain_file.clone(),
+            drain_file: self.check_drain_file(source)?,
             drain_limit: self.drain_limit.map_or(DRAIN_LIMIT, Seconds::get),
             tuning: self.check_law(source)?,
             self_test,
@@ -239,6 +239,15 @@ impl ServiceTable {
             return Err(source.error(capacity.span(), message));
         }
         Ok(Some(rate))
+    }
+
+    fn check_drain_file(&self, source: &Source) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(path) = &self.drain_file else { return Ok(None) };
+        if path.get_ref().is_absolute() {
+            return Ok(Some(path.get_ref().clone()));
+        }
+        let message = format!("{} is not allowed; an absolute path", path.get_ref().display());
+        Err(source.error(path.span(), message))
     }
 
     fn check_self_test(

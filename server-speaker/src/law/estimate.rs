@@ -110,6 +110,9 @@ impl Estimator {
 
     /// Takes one sample. With `hold_mu` (out of the class, where no traffic shows the capacity) mu stays as it is.
     pub fn observe(&mut self, tuning: &Tuning, now: Instant, load: Load, hold_mu: bool) {
+        if self.last.is_some_and(|last| now <= last.at) {
+            return;
+        }
         let last = self.last.replace(Reading { at: now, load });
         self.full_samples = if load.fill() > tuning.full { self.full_samples.saturating_add(1) } else { 0 };
         if (1..=DATAGRAM_BYTES_MAX).contains(&load.queue) {
@@ -124,10 +127,6 @@ impl Estimator {
         };
         if dt > GAP || load.generation != last.load.generation {
             return self.restart_series();
-        }
-        if dt <= 0.0 {
-            self.last = Some(last);
-            return;
         }
         let packet = self.datagram_bytes.unwrap_or(DATAGRAM_BYTES).max(1) as f64;
         let queued = (load.queue as f64 - last.load.queue as f64) / packet;
@@ -162,7 +161,8 @@ impl Estimator {
         }
         busy.observe(weight(tick.dt * fraction, tick.tuning.busy_time), rate, fraction);
         busy.note_fraction(weight(tick.dt, tick.tuning.rates_time), fraction);
-        (self.mu, self.sigma) = (busy.mu(), busy.sigma(tick.tuning.busy_time));
+        // An idle service tells nothing of its capacity: what was known holds.
+        (self.mu, self.sigma) = (busy.mu().or(self.mu), busy.sigma(tick.tuning.busy_time));
         if self.backlogged
             && let Some(mu) = self.mu
         {

@@ -98,9 +98,9 @@ impl Farm {
             let in_class = peer.cost == lowest;
             let mu = mu_of(peer);
             let x = match peer.claim {
-                Some(_) => x_of(peer, mu),
-                None if in_class => mean_x,
-                None => 0.0,
+                Some(claim) if claim.x.is_some() || peer.router == me.router => x_of(peer, mu),
+                _ if in_class => mean_x,
+                _ => 0.0,
             };
             let m = if self.by_capacity { mu.max(f64::MIN_POSITIVE) } else { f64::from(peer.hops.max(1)) };
             Member { router: peer.router, cost: peer.cost, in_class, mu, x, m, hops: peer.hops.max(1) }
@@ -131,8 +131,9 @@ fn lower_median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len().checked_sub(1)? / 2).copied()
 }
 
+/// The median of the capacities that are any.
 fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.retain(|v| v.is_finite() && *v >= 0.0);
+    values.retain(|v| v.is_finite() && *v > 0.0);
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     if values.len() % 2 == 1 {

@@ -78,6 +78,8 @@ pub struct Inputs<'a> {
     pub farm: &'a Farm,
     /// What a self-test that was asked for has measured: queries per second of synthetic load that the service can answer.
     pub self_test: Option<f64>,
+    /// Its answers come too late to be of use, and no overload explains it: they count for nothing.
+    pub slow: bool,
 }
 
 /// What the law wants.
@@ -113,6 +115,8 @@ pub struct State {
     unit: (f64, Vec<f64>, usize),
     /// What the last self-test out of the class has measured.
     pub tested: Option<f64>,
+    /// Its answers come too late to be of use.
+    pub slow: bool,
     /// When the load was measured last.
     #[serde(serialize_with = "maybe_seconds")]
     pub measured: Option<Instant>,
@@ -137,6 +141,7 @@ impl State {
             hops: Hops::slow_start(None, 1.0, None),
             unit: (0.0, Vec::new(), 0),
             tested: None,
+            slow: false,
             measured: None,
             assessment: None,
             record: None,
@@ -155,11 +160,17 @@ impl State {
         self.assessment = None;
         self.record = None;
         self.cost = CLASS_COST;
+        self.reason = Reason::CapacityUnknown;
     }
 
     /// Whether the load was measured once and is not any more: fail-static, the figures stay and nobody leaves for them.
     pub fn blind(&self, now: Instant) -> bool {
         self.measured.is_some_and(|at| (now - at).as_secs_f64() > BLIND)
+    }
+
+    /// A self-test that could not be made: what an earlier one said does not count any more.
+    pub fn forget_self_test(&mut self) {
+        self.tested = None;
     }
 
     /// This server as the rule weighs it beside the others.
@@ -173,6 +184,7 @@ impl State {
     /// (a probe under traffic).
     pub fn assumed_mu(&self, now: Instant) -> Option<f64> {
         match self.rule.standing {
+            _ if self.slow => Some(0.0),
             Standing::In => self.estimator.mu(),
             Standing::Out(_) if self.tested.is_some() => self.tested,
             Standing::Out(absence) if now < absence.until => absence.mu,
@@ -184,6 +196,7 @@ impl State {
 /// One step, about every 100 ms.
 pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, Decision) {
     let now = inputs.now;
+    state.slow = inputs.slow;
     if let Some(rate) = inputs.self_test.filter(|rate| rate.is_finite() && !state.rule.is_in()) {
         // Whatever the service can do beyond its nominal capacity, a second of our own queries is no proof of it.
         state.tested = Some(state.estimator.nominal().map_or(rate, |nominal| rate.min(nominal)));

@@ -66,6 +66,8 @@ pub struct Background {
     tells_health: bool,
     stale: Duration,
     newest: watch::Receiver<Word>,
+    /// When the newest word was given, on the clock of those who read: the same at every look.
+    dated: Option<(std::time::Instant, Instant)>,
     task: JoinHandle<()>,
 }
 
@@ -77,7 +79,7 @@ impl Background {
         // Never long: nothing is advertised before the first reading.
         let splay = schedule.interval.min(Duration::from_secs(1)).mul_f64(Random::new(seed).uniform(0.0, 1.0));
         let task = tokio::spawn(run(schedule, source, splay, (sender, wake)));
-        Background { name, tells_health: S::TELLS_HEALTH, stale: schedule.stale, newest, task }
+        Background { name, tells_health: S::TELLS_HEALTH, stale: schedule.stale, newest, dated: None, task }
     }
 }
 
@@ -118,7 +120,11 @@ impl Monitor for Background {
         let word = self.newest.borrow();
         let Some((taken, word)) = word.as_ref() else { return Err(Unreadable("not yet read".into())) };
         let said = word.clone()?;
-        let at = Instant::from_epoch(now.since_epoch().saturating_sub(taken.elapsed()));
+        let at = match self.dated {
+            Some((word, at)) if word == *taken => at,
+            _ => Instant::from_epoch(now.since_epoch().saturating_sub(taken.elapsed())),
+        };
+        self.dated = Some((*taken, at));
         Ok(Reading::new(at, self.stale, said))
     }
 
@@ -166,6 +172,23 @@ mod tests {
         assert!(monitor.read(now).is_ok());
         sleep(Duration::from_millis(260)).await;
         assert_eq!(monitor.read(now), Err(Unreadable("not read within 50 ms".into())));
+    }
+
+    #[tokio::test]
+    async fn a_word_has_the_same_time_at_every_look() {
+        let mut monitor = spawn(Hanging(1));
+        let start = std::time::Instant::now();
+        let now = || Instant::from_epoch(Duration::from_secs(9) + start.elapsed());
+        let first = loop {
+            match monitor.read(now()) {
+                Ok(reading) => break reading,
+                Err(_) => sleep(Duration::from_millis(1)).await,
+            }
+        };
+        for _ in 0..20 {
+            let again = monitor.read(now()).map(|reading| reading.at);
+            assert_eq!(again, Ok(first.at));
+        }
     }
 
     #[tokio::test(start_paused = true)]

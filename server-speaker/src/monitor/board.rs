@@ -20,7 +20,7 @@ const FULL: f64 = 0.25;
 const SATURATED: f64 = 0.95;
 /// An answer that is missed now may have been lost in the queue so long ago.
 const EXCUSE: Duration = Duration::from_secs(5);
-/// A service that took no query for this time does not move: its full queue is no excuse.
+/// A service that took no query for this time, by the times of the readings, does not move: its full queue is no excuse.
 const PROGRESS: Duration = Duration::from_secs(2);
 
 /// The sources of one service.
@@ -169,15 +169,20 @@ impl Board {
         for slot in &mut self.sources {
             slot.read(now, &self.service);
         }
-        let queue = self.newest(|reading| reading.said.queue).map(|(_, queue)| queue);
+        // The queue of the source that counts; else the first.
+        let counted = self.newest(|reading| reading.said.queue.filter(|_| reading.said.counts.is_some()));
+        let queue = counted.or_else(|| self.newest(|reading| reading.said.queue)).map(|(_, queue)| queue);
         let counts = self.newest(|reading| reading.said.counts);
+        // What arrived in front of a queue that nobody sees is not what the service took.
+        let tells = counts.is_some_and(|(_, counts)| !counts.arrived || queue.is_some());
         let counts = counts.map(|(at, counts)| (at, self.taken.of(counts, queue.unwrap_or_default())));
-        let utilisation = self
-            .sources
-            .iter()
-            .filter_map(|slot| slot.fresh()?.said.utilisation)
-            .fold(None, |a: Option<f64>, b| Some(a.map_or(b, |a| a.max(b))));
-        self.pressure.note(now, queue, counts.map(|(_, counts)| counts), utilisation);
+        let said = || self.sources.iter().filter_map(Slot::fresh);
+        let fill = said().filter_map(|reading| reading.said.queue).map(|queue| queue.fill()).fold(0.0, f64::max);
+        let used = said().filter_map(|reading| Some((reading.at, reading.said.utilisation?)));
+        let utilisation = used.max_by(|(_, a), (_, b)| a.total_cmp(b));
+        let taken = counts.filter(|_| tells).map(|(at, counts)| (at, counts.served));
+        self.pressure.note((now, fill), taken, utilisation);
+        let utilisation = utilisation.map(|(_, utilisation)| utilisation);
         let busy = self.busy.add(now, utilisation);
         let load = counts.filter(|(at, _)| self.counted != Some(*at)).map(|(at, counts)| {
             self.counted = Some(at);
@@ -216,9 +221,9 @@ impl Board {
         self.sources.iter_mut().flat_map(|slot| slot.monitor.warnings()).collect()
     }
 
-    /// Queries served, ever, as read last.
-    pub fn served(&self) -> Option<u64> {
-        self.newest(|reading| reading.said.counts).map(|(_, counts)| counts.served)
+    /// Queries served, ever, and when that was read.
+    pub fn served(&self) -> Option<(Instant, u64)> {
+        self.newest(|reading| reading.said.counts).map(|(at, counts)| (at, counts.served))
     }
 
     /// Part of the queue in use, as read last.
@@ -243,41 +248,47 @@ fn together(counts: Counts, queue: Queue, busy: Option<u64>) -> Load {
 struct Pressure {
     full: Option<Instant>,
     saturated: Option<Instant>,
-    served: Option<Counts>,
+    /// What the service took in total, and when that was read; none while nobody tells.
+    taken: Option<(Instant, u64)>,
+    /// When that total was seen to move last, or to be told first.
     progress: Option<Instant>,
 }
 
 impl Pressure {
-    fn note(&mut self, now: Instant, queue: Option<Queue>, counts: Option<Counts>, utilisation: Option<f64>) {
-        if queue.is_some_and(|queue| queue.fill() > FULL) {
+    fn note(
+        &mut self,
+        (now, fill): (Instant, f64),
+        taken: Option<(Instant, u64)>,
+        utilisation: Option<(Instant, f64)>,
+    ) {
+        if fill > FULL {
             self.full = Some(now);
         }
-        if utilisation.is_some_and(|utilisation| utilisation >= SATURATED) {
-            self.saturated = Some(now);
+        if let Some((at, _)) = utilisation.filter(|(_, utilisation)| *utilisation >= SATURATED) {
+            self.saturated = Some(at);
         }
-        if let Some(counts) = counts {
-            let before = self.served.replace(counts);
-            if before.is_some_and(|before| before.served != counts.served) {
-                self.progress = Some(now);
-            }
+        let before = std::mem::replace(&mut self.taken, taken);
+        if before.map(|(_, total)| total) != taken.map(|(_, total)| total) {
+            self.progress = taken.map(|(at, _)| at);
         }
     }
 
-    /// The health without the faults that an overload explains.
+    /// The health without the faults that an overload explains. Only readings that say so show that a service does not
+    /// move: in an overload those who count are slow too.
     fn excuse(&self, now: Instant, health: Health) -> (Health, Option<&'static str>) {
-        let recent = |at: Option<Instant>, time| at.is_some_and(|at| now.since(at) <= time);
-        let (full, saturated) = (recent(self.full, EXCUSE), recent(self.saturated, EXCUSE));
-        let moves = recent(self.progress, PROGRESS);
-        match health {
-            Health::Slow(_) | Health::Silent(_) if full && moves => {
+        let recent = |at: Option<Instant>| at.is_some_and(|at| now.since(at) <= EXCUSE);
+        let (full, saturated) = (recent(self.full), recent(self.saturated));
+        let moves = self.taken.zip(self.progress).map(|((read, _), moved)| read.since(moved) < PROGRESS);
+        match (health, moves) {
+            (Health::Slow(_) | Health::Silent(_), Some(true)) if full => {
                 (Health::Alive, Some("its queue is full and moves"))
             }
-            Health::Slow(_) | Health::Silent(_) if saturated && moves => {
+            (Health::Slow(_) | Health::Silent(_), Some(true)) if saturated => {
                 (Health::Alive, Some("it is used to capacity and answers others"))
             }
-            // Nobody counts its answers: it may be overloaded or stuck. It steps back, and stays if all do.
-            Health::Silent(why) if (full || saturated) && self.served.is_none() => (Health::Slow(why), None),
-            health => (health, None),
+            // Nobody counts its answers: it may be overloaded or stuck. What it is worth is for the law to weigh.
+            (Health::Silent(why), None) if full || saturated => (Health::Slow(why), None),
+            (health, _) => (health, None),
         }
     }
 }

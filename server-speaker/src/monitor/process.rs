@@ -71,16 +71,18 @@ impl ProcessMonitor {
                 }
             };
             loop {
-                watch_one(&target, &mut tell).await;
-                sleep(SEARCH).await;
+                let succeeded = watch_one(&target, &mut tell).await;
+                if !succeeded {
+                    sleep(SEARCH).await;
+                }
             }
         });
         ProcessMonitor { name, newest, task }
     }
 }
 
-/// Finds the process and tells of its life until it ends; tells what is wrong if there is none.
-async fn watch_one(target: &ProcessTarget, tell: &mut impl FnMut(Word)) {
+/// Finds the process and tells of its life until it ends; tells what is wrong if there is none. True: another has taken over.
+async fn watch_one(target: &ProcessTarget, tell: &mut impl FnMut(Word)) -> bool {
     let found = match find(target).await {
         Ok(Some(pid)) => open(pid).map(|process| (pid, process)),
         Ok(None) => Err(Ok(Health::Dead(format!("{target}: no process")))),
@@ -88,19 +90,32 @@ async fn watch_one(target: &ProcessTarget, tell: &mut impl FnMut(Word)) {
     };
     let (pid, process) = match found {
         Ok(found) => found,
-        Err(Ok(dead)) => return tell(Ok(Said { health: Some(dead), ..Said::default() })),
-        Err(Err(error)) => return tell(Err(error)),
+        Err(Ok(dead)) => {
+            tell(Ok(Said { health: Some(dead), ..Said::default() }));
+            return false;
+        }
+        Err(Err(error)) => {
+            tell(Err(error));
+            return false;
+        }
     };
     let detail = format!("process {pid}");
     tell(Ok(Said { health: Some(Health::Alive), detail: detail.clone(), ..Said::default() }));
     // A pidfd is readable when the process has ended.
     match process.readable().await {
         Ok(_) => {
+            // One that has handed over to another is not missed. A service manager is asked only afterwards: it takes time.
+            if let ProcessTarget::PidFile(_) = target
+                && find(target).await.is_ok_and(|found| found.is_some_and(|other| other != pid && open(other).is_ok()))
+            {
+                return true;
+            }
             let dead = Health::Dead(format!("{target}: process {pid} has ended"));
             tell(Ok(Said { health: Some(dead), detail, ..Said::default() }));
         }
         Err(error) => tell(Err(Unreadable(format!("waiting for process {pid}: {error}")))),
     }
+    false
 }
 
 /// The process: death if there is none with this number, unreadable if it may not be watched.

@@ -215,3 +215,25 @@ fn an_overloaded_farm_with_a_liar_stays_together() {
         assert!(sim.servers.iter().skip(1).all(|s| s.decisions.is_empty()), "{lie:?}");
     }
 }
+
+#[test]
+fn a_slow_server_leaves_and_returns_by_the_rule_and_if_all_are_slow_nobody_moves() {
+    let mut sim = Sim::new(Policy::Goodput, &EIGHT.map(|mu| mu / 5.0), 800.0);
+    sim.run(30.0);
+    sim.servers[3].slow = true;
+    sim.run(10.0);
+    assert_eq!(sim.in_class(), 7, "{:?}", sim.servers[3].decisions);
+    sim.run(120.0);
+    assert_eq!(sim.in_class(), 7, "as long as it is slow no hold-down that ends brings it back");
+    sim.servers[3].slow = false;
+    sim.run(60.0);
+    assert_eq!(sim.in_class(), 8);
+    assert_eq!(sim.servers[3].decisions.len(), 2);
+
+    let mut sim = Sim::new(Policy::Goodput, &EIGHT.map(|mu| mu / 5.0), 800.0);
+    sim.run(30.0);
+    sim.servers.iter_mut().for_each(|server| server.slow = true);
+    sim.run(60.0);
+    assert!(sim.in_class() > 0);
+    assert_eq!(sim.decisions(), 0, "nobody answers in time, and nobody would answer more without the others");
+}

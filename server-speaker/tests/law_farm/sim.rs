@@ -54,6 +54,8 @@ pub(crate) struct Server {
     cost: Advertised<u16>,
     record: Advertised<Option<Record>>,
     /// Every cost decision: when, and the new cost.
+    /// Its answers come too late to be of use.
+    pub(crate) slow: bool,
     /// What it tells the others instead of the truth.
     pub(crate) lie: Option<Claim>,
     pub(crate) decisions: Vec<(f64, u16)>,
@@ -123,6 +125,7 @@ impl Sim {
                 record: Advertised::new(None),
                 decisions: Vec::new(),
                 lie: None,
+                slow: false,
             }
         };
         Sim {
@@ -193,7 +196,7 @@ impl Sim {
             generation: 0,
         };
         let now = Instant::from_epoch(Duration::from_secs_f64(self.now));
-        let inputs = Inputs { now, load: Some((now, load)), farm: &farm, self_test: None };
+        let inputs = Inputs { now, load: Some((now, load)), farm: &farm, self_test: None, slow: server.slow };
         let (state, decision) = law::step(&server.params, server.state.take().unwrap(), &inputs);
         server.record.wanted = state.record;
         server.cost.wanted = decision.cost;

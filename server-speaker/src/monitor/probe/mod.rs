@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::warn;
 
 pub use dns::DnsProbe;
 pub use exec::ExecProbe;
@@ -93,7 +94,7 @@ impl fmt::Display for ProbeKind {
 pub struct Found {
     /// In words.
     pub detail: String,
-    /// What is not yet a fault to die of: the service steps back while others serve.
+    /// What somebody should see to, though it is no fault yet.
     pub concern: Option<String>,
     /// The part of the capacity in use, if it was told.
     pub utilisation: Option<f64>,
@@ -112,13 +113,15 @@ pub fn open(config: ProbeConfig, seed_and_wake: (u64, Arc<Notify>)) -> Backgroun
     let Timing { interval, fast, timeout, .. } = config.timing;
     let schedule = Schedule { fast, ..Schedule::every(interval, timeout) };
     let verdict = Verdict::new(config.timing.rise, config.timing.fall);
-    Background::spawn(name, schedule, Probe { config, verdict }, seed_and_wake)
+    Background::spawn(name, schedule, Probe { config, verdict, concern: None }, seed_and_wake)
 }
 
 #[derive(Debug)]
 struct Probe {
     config: ProbeConfig,
     verdict: Verdict,
+    /// What was said last that somebody should see to.
+    concern: Option<String>,
 }
 
 impl Probe {
@@ -156,12 +159,21 @@ impl Source for Probe {
         match found {
             Ok(found) => {
                 let late = self.config.timing.slow.filter(|slow| took > *slow);
-                let health = match (late, found.concern) {
-                    (Some(slow), _) => Health::Slow(format!("answers after more than {} ms", slow.as_millis())),
-                    (None, Some(concern)) => Health::Slow(concern),
-                    (None, None) => Health::Alive,
+                let health = match late {
+                    Some(slow) => Health::Slow(format!("answers after more than {} ms", slow.as_millis())),
+                    None => Health::Alive,
                 };
-                let said = self.said(health, words(&found.detail));
+                let mut detail = words(&found.detail);
+                if let Some(concern) = &found.concern {
+                    detail = format!("{detail}; WARNING: {concern}");
+                }
+                if found.concern != self.concern
+                    && let Some(concern) = &found.concern
+                {
+                    warn!("probe {}: {concern}", self.config.kind);
+                }
+                self.concern = found.concern;
+                let said = self.said(health, detail);
                 Ok(Said { utilisation: found.utilisation, ..said })
             }
             Err(ExchangeError::Peer(why)) => Ok(self.said(Health::Dead(why.clone()), words(&why))),
