@@ -123,9 +123,20 @@ fn steady() -> Vec<Case> {
         }
     }
     let herd = || check("LSAs per server and hour", (648.0, 792.0), Tally::lsas_per_hour);
+    let period = || check("period, s", (9.0, 16.5), Tally::period);
     let counted = |scenario| Scenario { counted: Some((60.0, 1200.0)), ..scenario };
-    cases.push(case(2, counted(same("identical", 0.8, 1200.0)), Policy::Naive, vec![lost(near(57.0, 10.0)), herd()]));
-    cases.push(case(2, counted(same("identical", 0.8, 1200.0)), Policy::Bands, vec![lost(near(34.0, 10.0)), herd()]));
+    cases.push(case(
+        2,
+        counted(same("identical", 0.8, 1200.0)),
+        Policy::Naive,
+        vec![lost(near(57.0, 10.0)), herd(), period()],
+    ));
+    cases.push(case(
+        2,
+        counted(same("identical", 0.8, 1200.0)),
+        Policy::Bands,
+        vec![lost(near(34.0, 10.0)), herd(), period()],
+    ));
     for (load, percent) in [(1.1, 9.1), (1.2, 16.7)] {
         let goodput = check("goodput / capacity", (0.99, 1.01), |tally| tally.goodput() / 8000.0);
         let scenario = Scenario { counted: Some((5.0, 600.0)), ..same("overload", load, 600.0) };

@@ -194,4 +194,26 @@ impl Tally {
         }
         (sum / expected.max(f64::MIN_POSITIVE)).sqrt()
     }
+
+    /// The period in which the servers' shares swing, seconds: the lag, of 4 to 40, at which they resemble themselves most.
+    pub fn period(&self) -> f64 {
+        let (from, to) = (self.counted.0.max(1.0) as usize, self.counted.1 as usize);
+        let rows = self.seconds.get(from - 1..to.min(self.seconds.len())).unwrap_or_default();
+        let share = |server: usize| {
+            let arrived = |row: &Vec<Second>| row.get(server).map_or(0, |second| second.arrived);
+            let series: Vec<f64> = rows
+                .windows(2)
+                .filter_map(|pair| Some((arrived(pair.last()?) - arrived(pair.first()?)) as f64))
+                .collect();
+            let mean = series.iter().sum::<f64>() / series.len().max(1) as f64;
+            series.into_iter().map(|count| count - mean).collect::<Vec<f64>>()
+        };
+        let shares: Vec<Vec<f64>> = (0..self.servers).map(share).collect();
+        let likeness = |lag: usize| {
+            let products =
+                |series: &Vec<f64>| series.iter().zip(series.iter().skip(lag)).map(|(a, b)| a * b).sum::<f64>();
+            shares.iter().map(products).sum::<f64>()
+        };
+        (4..=40).max_by(|a, b| likeness(*a).total_cmp(&likeness(*b))).map_or(0.0, |lag| lag as f64)
+    }
 }
