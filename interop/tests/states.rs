@@ -45,7 +45,12 @@ fn explain_in_every_state_of_the_law(lab: &mut Lab) -> Result<()> {
         &mut farm,
         2,
         "in the class",
-        &["cost                  10:", "it would leave the class", "stated and acknowledged"],
+        &[
+            "cost                  10:",
+            "the farm answers most with this server in the class",
+            "it would leave the class",
+            "stated and acknowledged",
+        ],
     )?;
 
     let slowed = Instant::now();

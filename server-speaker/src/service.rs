@@ -223,7 +223,8 @@ impl Service {
     /// What would change the cost, the rest of the farm being as it is.
     pub fn outlook(&self, now: Instant, area: &Area, width: Option<u16>) -> Option<Outlook> {
         let first = self.config.prefixes.first()?;
-        let rule_decides = self.config.policy == Policy::Goodput && self.standing.is_advertised();
+        let held = self.pinned.is_some() || self.standing.cost().is_some();
+        let rule_decides = self.config.policy == Policy::Goodput && self.standing.is_advertised() && !held;
         let me = self.law.myself(&self.params, now);
         rule_decides.then(|| Outlook::new(&self.params, &area.farm_of(first, width), &me))
     }
