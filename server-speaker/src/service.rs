@@ -139,7 +139,7 @@ impl Service {
             advertised: self.standing.is_advertised(),
             proven: self.proven,
             drained: self.is_drained(),
-            others: area.alive(first),
+            others: area.alive(first).count(),
             serving: area.serving(first),
             min_serving: usize::from(self.config.min_serving),
             emptied: self.emptied(),
@@ -184,28 +184,26 @@ impl Service {
         let before = self.law.cost;
         let every = Duration::from_secs_f64(self.config.tuning.self_test_after);
         let self_test = self.tester.step(now, (self.self_test_wanted, every), &self.config.name);
-        let self_test = match self_test {
-            Some(Ok(rate)) => Some(rate),
-            Some(Err(_)) => {
-                self.law.forget_self_test();
-                None
-            }
-            None => None,
-        };
+        if let Some(Err(_)) = self_test {
+            self.law.forget_self_test();
+        }
+        let self_test = self_test.and_then(Result::ok);
         let slow = matches!(self.sample.health, Health::Slow(_));
         let inputs = Inputs { now, load: self.load(), farm: &farm, self_test, slow };
         let (state, decision) = law::step(&self.params, self.law.clone(), &inputs);
         self.self_test_wanted = decision.self_test;
         let reason_before = std::mem::replace(&mut self.law, state).reason;
-        if decision.changed {
-            let reason = decision.reason.to_string();
-            let but = self.pinned.map(|cost| format!(" (but pinned at {cost} by hand)")).unwrap_or_default();
-            info!("{}: cost {before} -> {}{but}: {reason}{}", self.config.name, decision.cost, self.figures());
-            self.remember(now, format!("{reason}{}", self.figures()));
-        } else if decision.reason != reason_before {
-            debug!("{}: {}{}", self.config.name, decision.reason, self.figures());
-            self.remember(now, format!("{}{}", decision.reason, self.figures()));
+        if !decision.changed && decision.reason == reason_before {
+            return;
         }
+        let reason = format!("{}{}", decision.reason, self.figures());
+        if decision.changed {
+            let but = self.pinned.map(|cost| format!(" (but pinned at {cost} by hand)")).unwrap_or_default();
+            info!("{}: cost {before} -> {}{but}: {reason}", self.config.name, decision.cost);
+        } else {
+            debug!("{}: {reason}", self.config.name);
+        }
+        self.remember(now, reason);
     }
 
     /// The counters for the law: none during a self-test, and with a new origin after it, since its queries are our own.

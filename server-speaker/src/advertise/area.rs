@@ -122,16 +122,15 @@ impl Area {
         self.originators.get(prefix).into_iter().flatten().map(|(router, metric)| (*router, *metric))
     }
 
-    /// How many others advertise `prefix` for better than as a last resort.
-    pub fn alive(&self, prefix: &Prefix) -> usize {
-        self.originators(prefix).filter(|(_, metric)| *metric < LAST_RESORT_COST).count()
+    /// The others that advertise `prefix` for better than as a last resort.
+    pub fn alive(&self, prefix: &Prefix) -> impl Iterator<Item = (RouterId, u16)> {
+        self.originators(prefix).filter(|(_, metric)| *metric < LAST_RESORT_COST)
     }
 
     /// How many others serve `prefix` at the cost of the best of them and are not being drained.
     pub fn serving(&self, prefix: &Prefix) -> usize {
-        let serving = || self.originators(prefix).filter(|(_, metric)| *metric < LAST_RESORT_COST);
-        let lowest = serving().map(|(_, metric)| metric).min();
-        serving()
+        let lowest = self.alive(prefix).map(|(_, metric)| metric).min();
+        self.alive(prefix)
             .filter(|(_, metric)| Some(*metric) == lowest)
             .filter(|(router, _)| {
                 !self.record(*router, prefix).is_some_and(|r| r.flags.contains(ServiceFlags::DRAINING))
