@@ -18,15 +18,19 @@ use crate::{
 pub const RTM_NEWROUTE: u16 = 24;
 /// `RTM_DELROUTE`.
 pub const RTM_DELROUTE: u16 = 25;
-const RTM_GETROUTE: u16 = 26;
+/// `RTM_GETROUTE`.
+pub const RTM_GETROUTE: u16 = 26;
 /// `RTM_NEWNEXTHOP`.
 pub const RTM_NEWNEXTHOP: u16 = 104;
 /// `RTM_DELNEXTHOP`.
 pub const RTM_DELNEXTHOP: u16 = 105;
-const RTM_GETNEXTHOP: u16 = 106;
+/// `RTM_GETNEXTHOP`.
+pub const RTM_GETNEXTHOP: u16 = 106;
 
-const AF_INET6: u8 = 10;
-const TABLE_MAIN: u32 = 254;
+/// The address family of IPv6.
+pub const AF_INET6: u8 = 10;
+/// The routing table `main`.
+pub const TABLE_MAIN: u32 = 254;
 const RTN_UNICAST: u8 = 1;
 
 /// One path of a route.
@@ -71,6 +75,11 @@ pub enum Object {
 
 /// Decodes a route message; `None` for what is not a unicast IPv6 route of the main table, or a clone.
 pub fn decode_route(raw: &Raw) -> Option<Route> {
+    decode_route_of_any_table(raw).and_then(|(table, route)| (table == TABLE_MAIN).then_some(route))
+}
+
+/// Decodes a route message and tells the table; `None` for what is not a unicast IPv6 route, or a clone.
+pub fn decode_route_of_any_table(raw: &Raw) -> Option<(u32, Route)> {
     const RTM_F_CLONED: u32 = 0x200;
     let [family, length, _, _, table, protocol, _, kind, flags @ ..] = raw.body.first_chunk::<12>()?;
     if *family != AF_INET6 || *kind != RTN_UNICAST || u32_of(flags)? & RTM_F_CLONED != 0 {
@@ -91,14 +100,12 @@ pub fn decode_route(raw: &Raw) -> Option<Route> {
             _ => {}
         }
     }
-    if table != TABLE_MAIN {
-        return None;
-    }
     let via = match object {
         Some(id) => Via::Object(id),
         None => Via::Paths(several.unwrap_or_else(|| vec![(only, 1)])),
     };
-    Some(Route { prefix: Ipv6Network::new(destination, *length).ok()?, metric, protocol: *protocol, via })
+    let prefix = Ipv6Network::new(destination, *length).ok()?;
+    Some((table, Route { prefix, metric, protocol: *protocol, via }))
 }
 
 /// `RTA_MULTIPATH`: rtnexthop { u16 len, u8 flags, u8 hops = weight-1, i32 ifindex } with attributes.
@@ -167,13 +174,13 @@ impl Fib {
         Ok(fib)
     }
 
-    /// Applies one notification; true if it concerned this mirror.
+    /// Applies one notification; true if the paths of a route may have changed by it.
     pub fn apply(&mut self, raw: &Raw) -> bool {
         match raw.kind {
             RTM_NEWROUTE => decode_route(raw).map(|route| self.install(route)).is_some(),
             RTM_DELROUTE => decode_route(raw).map(|route| self.remove(&route)).is_some(),
-            RTM_NEWNEXTHOP => decode_object(raw).map(|(id, object)| self.objects.insert(id, object)).is_some(),
-            RTM_DELNEXTHOP => decode_object(raw).map(|(id, _)| self.forget(id)).is_some(),
+            RTM_NEWNEXTHOP => decode_object(raw).is_some_and(|(id, object)| self.learn(id, object)),
+            RTM_DELNEXTHOP => decode_object(raw).is_some_and(|(id, _)| self.forget(id)),
             _ => false,
         }
     }
@@ -197,18 +204,35 @@ impl Fib {
         }
     }
 
-    fn forget(&mut self, id: u32) {
+    /// An object that is new is in no group yet: a router may make a thousand of them before it uses one.
+    fn learn(&mut self, id: u32, object: Object) -> bool {
+        match self.objects.insert(id, object) {
+            Some(old) => self.objects.get(&id) != Some(&old),
+            None => self.routes.values().any(|route| route.via == Via::Object(id)),
+        }
+    }
+
+    fn forget(&mut self, id: u32) -> bool {
+        let mut used = self.routes.values().any(|route| route.via == Via::Object(id));
         self.objects.remove(&id);
         for object in self.objects.values_mut() {
             if let Object::Group(members) = object {
+                let before = members.len();
                 members.retain(|(member, _)| *member != id);
+                used |= members.len() != before;
             }
         }
+        used
     }
 
     /// Every route, in order of prefix and metric.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.values()
+    }
+
+    /// The next-hop objects and groups, by id.
+    pub fn objects(&self) -> &BTreeMap<u32, Object> {
+        &self.objects
     }
 
     /// The paths of a route with their weights, through objects and groups; the same next hop in several slots adds up.
@@ -277,8 +301,23 @@ mod tests {
         fib.objects.insert(9, Object::Group(vec![(1, 1), (2, 5), (3, 2)]));
         let route = route(20, Via::Object(9));
         assert_eq!(fib.paths(&route), BTreeMap::from([(path(1), 3), (path(2), 5)]));
-        fib.forget(2);
+        assert!(fib.forget(2));
         assert_eq!(fib.paths(&route), BTreeMap::from([(path(1), 3)]));
+    }
+
+    #[test]
+    fn only_what_a_route_uses_changes_its_paths() {
+        let mut fib = Fib::default();
+        assert!(!fib.learn(1, Object::Single(path(1))));
+        assert!(!fib.learn(9, Object::Group(vec![(1, 1)])));
+        fib.install(route(20, Via::Object(9)));
+        assert!(!fib.learn(2, Object::Single(path(2))));
+        assert!(!fib.learn(1, Object::Single(path(1))));
+        assert!(fib.learn(1, Object::Single(path(2))));
+        assert!(!fib.forget(2));
+        assert!(fib.forget(1));
+        assert!(fib.forget(9));
+        assert!(fib.learn(9, Object::Single(path(1))));
     }
 
     #[test]

@@ -65,6 +65,14 @@ pub fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     found
 }
 
+/// Appends an `rtattr` to a body, which must have a length of a multiple of four.
+pub fn put_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    body.extend(u16::try_from(4 + value.len()).unwrap_or(u16::MAX).to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
 /// The first four bytes of an attribute as a number.
 pub fn u32_of(value: &[u8]) -> Option<u32> {
     value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
@@ -120,6 +128,21 @@ impl Rtnl {
             }
         }
         Err(anyhow!("netlink gave no verdict"))
+    }
+
+    /// Sends one message of this kind and body and returns the kernel's verdict; for what the crates do not know.
+    pub fn request(&mut self, (kind, flags): (u16, u16), body: &[u8]) -> Result<()> {
+        self.sequence += 1;
+        let mut message = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.extend((NLM_F_REQUEST | NLM_F_ACK | flags).to_ne_bytes());
+        message.extend(self.sequence.to_ne_bytes());
+        message.extend(0u32.to_ne_bytes());
+        message.extend(body);
+        self.socket.send(&message, 0)?;
+        let (answer, _) = self.socket.recv_from_full()?;
+        let verdicts = split(&answer);
+        verdict(verdicts.iter().find(|raw| raw.kind == NLMSG_ERROR).context("netlink gave no verdict")?)
     }
 
     /// Dumps every object of one kind; `body` is the family's request header.
@@ -308,6 +331,15 @@ fn verdict(raw: &Raw) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attribute_is_read_as_it_was_put() {
+        let mut body = vec![];
+        put_attribute(&mut body, 1, &[9, 0, 0, 0]);
+        put_attribute(&mut body, 2, &[7, 8]);
+        put_attribute(&mut body, 3, &[]);
+        assert_eq!(attributes(&body), vec![(1, &[9, 0, 0, 0][..]), (2, &[7, 8][..]), (3, &[][..])]);
+    }
 
     #[test]
     fn attributes_of_any_truncation_are_walked_without_a_panic() {

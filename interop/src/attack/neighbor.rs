@@ -3,9 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::{IoSlice, IoSliceMut},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddrV6},
-    os::fd::{AsFd, AsRawFd},
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,13 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::{
-    errno::Errno,
-    libc::{in6_addr, in6_pktinfo},
-    net::if_::if_nametoindex,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt},
-};
+use nix::net::if_::if_nametoindex;
 use ospf_proto::{
     consts::IP_PROTOCOL,
     engine::{Command, Config, Engine, IfaceConfig, Input, LinkEvent, LinkState, NetworkType, Output},
@@ -31,12 +23,12 @@ use ospf_proto::{
     state::NeighborState,
     time::Instant,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::forge;
 use crate::{
     netns::Netns,
     peer::Kind,
+    raw::RawSocket,
     wait::{Probe, wait_for},
 };
 
@@ -90,8 +82,8 @@ pub struct Attacker {
 struct Inner {
     parties: Parties,
     iface: IfaceId,
-    socket: Socket,
-    fragments: Socket,
+    socket: RawSocket,
+    fragments: RawSocket,
     engine: Mutex<Engine>,
     unacknowledged: Mutex<BTreeSet<Key>>,
     start: Clock,
@@ -102,8 +94,11 @@ struct Inner {
 impl Attacker {
     /// Starts it in its namespace.
     pub fn start(netns: &Netns, parties: Parties) -> Result<Self> {
-        let (index, socket, fragments) =
-            netns.run(|| anyhow::Ok((if_nametoindex(IFACE)?, open(IP_PROTOCOL.into())?, open(FRAGMENT)?)))??;
+        let (index, socket, fragments) = netns.run(|| {
+            let index = if_nametoindex(IFACE)?;
+            let open = |protocol| RawSocket::open(protocol, IFACE, index);
+            anyhow::Ok((index, open(IP_PROTOCOL.into())?, open(FRAGMENT)?))
+        })??;
         let iface = IfaceId(index);
         let mut config = Config::new(RouterId(parties.router.into()));
         let mut on = IfaceConfig::new(IFACE);
@@ -290,9 +285,8 @@ impl Inner {
                 }
                 self.drain(&mut engine);
             }
-            let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut ready, PollTimeout::from(10u8)).is_ok_and(|ready| ready > 0) {
-                while let Some((src, dst, length)) = self.receive(&mut buffer) {
+            if self.socket.wait(Duration::from_millis(10)) {
+                while let Some((src, dst, length)) = self.socket.receive(&mut buffer) {
                     let bytes = buffer.get(..length).unwrap_or_default();
                     self.take(src, dst, bytes);
                 }
@@ -359,13 +353,8 @@ impl Inner {
                 // Lost like any packet: the engine retransmits.
                 Output::Transmit(packet) => drop(self.transmit(&self.socket, packet.dst, &packet.bytes)),
                 Output::Membership(change) => {
-                    let result = if change.joined {
-                        self.socket.join_multicast_v6(&change.group, self.iface.0)
-                    } else {
-                        self.socket.leave_multicast_v6(&change.group, self.iface.0)
-                    };
-                    if let Err(error) = result {
-                        eprintln!("attacker: group {}: {error}", change.group);
+                    if let Err(error) = self.socket.set_membership(change.group, change.joined) {
+                        eprintln!("attacker: {error:#}");
                     }
                 }
                 Output::Route(_) | Output::Event(_) => {}
@@ -373,50 +362,9 @@ impl Inner {
         }
     }
 
-    fn transmit(&self, socket: &Socket, dst: Ipv6Addr, bytes: &[u8]) -> Result<()> {
-        let src = in6_addr { s6_addr: self.parties.address.octets() };
-        let info = in6_pktinfo { ipi6_addr: src, ipi6_ifindex: self.iface.0 };
-        let to = SockaddrIn6::from(SocketAddrV6::new(dst, 0, 0, self.iface.0));
-        let control = [ControlMessage::Ipv6PacketInfo(&info)];
-        loop {
-            let parts = [IoSlice::new(bytes)];
-            match sendmsg(socket.as_raw_fd(), &parts, &control, MsgFlags::empty(), Some(&to)) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EAGAIN | Errno::ENOBUFS) => {
-                    let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-                    poll(&mut ready, PollTimeout::from(10u8))?;
-                }
-                Err(error) => return Err(error).with_context(|| format!("sending {} bytes to {dst}", bytes.len())),
-            }
-        }
+    fn transmit(&self, socket: &RawSocket, dst: Ipv6Addr, bytes: &[u8]) -> Result<()> {
+        socket.send((self.parties.address, dst), bytes)
     }
-
-    /// A packet, if one is there.
-    fn receive(&self, buffer: &mut [u8]) -> Option<(Ipv6Addr, Ipv6Addr, usize)> {
-        let mut slices = [IoSliceMut::new(buffer)];
-        let mut space = nix::cmsg_space!(in6_pktinfo);
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let message = recvmsg::<SockaddrIn6>(self.socket.as_raw_fd(), &mut slices, Some(&mut space), flags).ok()?;
-        let dst = message.cmsgs().ok()?.find_map(|part| match part {
-            ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
-            _ => None,
-        });
-        Some((message.address?.ip(), dst?, message.bytes))
-    }
-}
-
-fn open(protocol: i32) -> Result<Socket> {
-    let prepare = || -> Result<Socket> {
-        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(protocol)))?;
-        socket.bind_device(Some(IFACE.as_bytes()))?;
-        socket.set_multicast_hops_v6(1)?;
-        socket.set_unicast_hops_v6(1)?;
-        socket.set_multicast_loop_v6(false)?;
-        socket.set_recv_buffer_size(8 << 20)?;
-        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-        Ok(socket)
-    };
-    prepare().with_context(|| format!("opening the attacker's raw socket of protocol {protocol}"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

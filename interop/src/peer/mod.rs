@@ -32,12 +32,19 @@ pub struct RouterSpec {
     pub interfaces: Vec<IfaceSpec>,
     /// Prefixes it originates itself, with their metrics.
     pub prefixes: BTreeMap<Ipv6Network, u16>,
+    /// Lines of the `[fib]` table, for ospfd-lite only.
+    pub fib: String,
 }
 
 impl RouterSpec {
     /// A router with one interface.
     pub fn new(name: &str, router_id: Ipv4Addr, iface: IfaceSpec) -> Self {
-        Self { name: name.into(), router_id, interfaces: vec![iface], prefixes: BTreeMap::new() }
+        Self { name: name.into(), router_id, interfaces: vec![iface], prefixes: BTreeMap::new(), fib: String::new() }
+    }
+
+    /// The same with these lines in ospfd-lite's `[fib]` table; other routers do not read them.
+    pub fn with_fib(self, lines: &str) -> Self {
+        Self { fib: lines.into(), ..self }
     }
 
     /// The same with one more interface.

@@ -248,7 +248,7 @@ pub type Lite = Own<Router>;
 /// server-speaker beside a service.
 pub type Speaker = Own<Server>;
 
-/// What an ospfd-lite has of its own: nothing.
+/// What an ospfd-lite has of its own: nothing, as its `[fib]` table is part of its specification.
 #[derive(Debug)]
 pub struct Router;
 
@@ -270,7 +270,8 @@ impl Ours for Router {
         if !spec.prefixes.is_empty() {
             bail!("{}: ospfd-lite originates the prefixes of its interfaces only", spec.name);
         }
-        Ok(format!("router-id = \"{}\"\n{}", spec.router_id, interface_tables(&spec.interfaces)?))
+        let fib = if spec.fib.is_empty() { String::new() } else { format!("\n[fib]\n{}", spec.fib) };
+        Ok(format!("router-id = \"{}\"\n{}{fib}", spec.router_id, interface_tables(&spec.interfaces)?))
     }
 }
 

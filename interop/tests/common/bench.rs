@@ -25,9 +25,6 @@ use super::{
     ours::{Setup, SpeakerFarm, settled},
 };
 
-/// Source ports: enough that the router's hash spreads them evenly within a percent or two.
-const FLOWS: usize = 2000;
-
 /// The farm, its clients and its observers.
 pub(crate) struct Bench {
     pub farm: SpeakerFarm,
@@ -116,9 +113,9 @@ impl Bench {
     pub(crate) fn build(lab: &mut Lab, setup: Setup<'_>) -> Result<Self> {
         let farm = SpeakerFarm::build(lab, setup)?;
         let heard = Originations::start(&farm.farm.router, Farm::FARM_SIDE)?;
-        let clients = farm.clients(0.0, FLOWS, Arrivals::Poisson(1))?;
+        let clients = farm.clients(0.0, setup.flows, Arrivals::Poisson(1))?;
         let router = lab.peer(farm.router)?.version();
-        Ok(Self { farm, clients, heard, router, capacity: setup.capacity * f64::from(setup.servers) })
+        Ok(Self { farm, clients, heard, router, capacity: setup.capacities().iter().sum() })
     }
 
     /// Waits until the router forwards to all and asks `load` of their capacity.

@@ -1,9 +1,11 @@
 //! What the lab tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod arms;
 pub(crate) mod bench;
 pub(crate) mod liar;
 pub(crate) mod ours;
+pub(crate) mod stated;
 
 use std::{
     collections::BTreeSet,

@@ -61,6 +61,12 @@ pub(crate) struct Setup<'a> {
     pub dns: Dns,
     /// Queries per second of one server, and `capacity` of its service.
     pub capacity: f64,
+    /// What each server has of that, in turn: 1, 1, ... for like servers.
+    pub parts: &'a [f64],
+    /// Lines of the router's `[fib]` table, if it is ospfd-lite.
+    pub fib: &'a str,
+    /// Source ports of the clients: enough that the router's hash spreads them evenly within a percent or two.
+    pub flows: usize,
     /// `min-ls-interval` of the speakers, seconds.
     pub min_ls_interval: f64,
     /// `ecmp-width` of the speakers.
@@ -68,6 +74,11 @@ pub(crate) struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
+    /// Queries per second of each server.
+    pub(crate) fn capacities(&self) -> Vec<f64> {
+        self.parts.iter().cycle().take(self.servers.into()).map(|part| part * self.capacity).collect()
+    }
+
     pub(crate) fn new(name: &'a str, router: &'a Version) -> Self {
         Self {
             name,
@@ -80,6 +91,9 @@ impl<'a> Setup<'a> {
             min_serving: 1,
             dns: Dns::Responder,
             capacity: CAPACITY,
+            parts: &[1.0],
+            fib: "",
+            flows: 2000,
             min_ls_interval: 1.2,
             ecmp_width: 16,
         }
@@ -102,7 +116,7 @@ pub(crate) struct SpeakerFarm {
     pub nodes: Vec<Node>,
     pub monitor: Monitor,
     dns: Dns,
-    capacity: f64,
+    capacities: Vec<f64>,
 }
 
 impl SpeakerFarm {
@@ -123,13 +137,15 @@ impl SpeakerFarm {
         farm.all().iter().for_each(|netns| lab.watch(netns));
         let name = format!("{}router", setup.name);
         let spec = RouterSpec::new(&name, ONE, IfaceSpec::fast(Farm::FARM_SIDE, Kind::Broadcast))
-            .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE));
+            .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE))
+            .with_fib(setup.fib);
         let router = lab.start(setup.router, &farm.router, spec)?;
         let monitor = Monitor::start(&farm.router)?;
-        let service = service_table(&setup)?;
+        let capacities = setup.capacities();
         let globals = format!("min-ls-interval = {:.1}\necmp-width = {}\n", setup.min_ls_interval, setup.ecmp_width);
         let mut nodes = vec![];
-        for (last, place) in (11u8..).zip(&farm.servers) {
+        for ((last, place), capacity) in (11u8..).zip(&farm.servers).zip(&capacities) {
+            let service = service_table(&setup, *capacity)?;
             let router_id = Ipv4Addr::new(192, 0, 2, last);
             let iface = IfaceSpec::fast("eth0", Kind::Broadcast).with_priority(0);
             let name = format!("{}{}", setup.name, place.netns.name());
@@ -138,7 +154,7 @@ impl SpeakerFarm {
             let speaker = Speaker::new(&place.netns, spec, &service, &directory)?.with_globals(&globals);
             nodes.push(Node { place: place.clone(), router_id, speaker, service: None, brake: None });
         }
-        Ok(Self { farm, router, nodes, monitor, dns: setup.dns, capacity: setup.capacity })
+        Ok(Self { farm, router, nodes, monitor, dns: setup.dns, capacities })
     }
 
     pub(crate) fn node(&mut self, server: usize) -> Result<&mut Node> {
@@ -153,7 +169,8 @@ impl SpeakerFarm {
 
     /// Starts a server's service.
     pub(crate) fn start_service(&mut self, lab: &Lab, server: usize) -> Result<()> {
-        let (logs, dns, capacity) = (lab.logs(), self.dns, self.capacity);
+        let (logs, dns) = (lab.logs(), self.dns);
+        let capacity = *self.capacities.get(server).context("no such server")?;
         let node = self.node(server)?;
         let name = node.speaker.name().to_owned();
         let netns = node.place.netns.clone();
@@ -244,12 +261,12 @@ impl SpeakerFarm {
     }
 }
 
-/// The `[[service]]` table of every server.
-fn service_table(setup: &Setup<'_>) -> Result<String> {
+/// The `[[service]]` table of a server of this capacity.
+fn service_table(setup: &Setup<'_>, capacity: f64) -> Result<String> {
     let mut table = String::from("[[service]]\nname = \"dns\"\nmanage-address = true\n");
     writeln!(table, "prefixes = [\"{SERVICE}\"]")?;
     writeln!(table, "monitor = [{}]\n{}", setup.monitors, setup.service_keys)?;
-    writeln!(table, "capacity = {:.1}\nstrategy = {:?}", setup.capacity, setup.strategy)?;
+    writeln!(table, "capacity = {capacity:.1}\nstrategy = {:?}", setup.strategy)?;
     writeln!(table, "policy = {:?}\nmin-serving = {}", setup.policy, setup.min_serving)?;
     Ok(table)
 }

@@ -1,0 +1,100 @@
+//! Every netlink message about routes and next hops that a kernel sends out, with its time: what a router did to its FIB,
+//! and how much of it.
+
+use std::{
+    os::fd::AsFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::{
+    netns::Netns,
+    nl::{Raw, split},
+};
+
+const RTNLGRP_IPV6_ROUTE: u32 = 11;
+const RTNLGRP_NEXTHOP: u32 = 32;
+/// Notifications of some 10,000 routes at once must fit.
+const BUFFER: u32 = 16 << 20;
+
+#[derive(Debug, Default)]
+struct Notes {
+    messages: Vec<(Instant, Raw)>,
+    failed: Option<String>,
+}
+
+/// The observer; its thread ends with it.
+#[derive(Debug)]
+pub struct Watch {
+    notes: Arc<Mutex<Notes>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Starts to watch a namespace.
+    pub fn start(netns: &Netns) -> Result<Self> {
+        let mut socket = netns.run(|| Socket::new(NETLINK_ROUTE))?.context("opening a netlink socket")?;
+        socket.bind(&SocketAddr::new(0, 0)).context("binding the watch")?;
+        socket.set_rx_buf_sz(BUFFER).context("sizing the watch's buffer")?;
+        for group in [RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP] {
+            socket.add_membership(group).context("joining a notification group")?;
+        }
+        let (notes, stop) = (Arc::new(Mutex::new(Notes::default())), Arc::new(AtomicBool::new(false)));
+        let (inner, stopped) = (Arc::clone(&notes), Arc::clone(&stop));
+        let thread = thread::Builder::new().name("netlink-watch".into()).spawn(move || {
+            if let Err(error) = follow(&socket, &inner, &stopped) {
+                lock(&inner).failed = Some(format!("{error:#}"));
+            }
+        })?;
+        Ok(Self { notes, stop, thread: Some(thread) })
+    }
+
+    /// The messages of a period, in their order. Fails if any may have been lost.
+    pub fn messages(&self, from: Instant, to: Instant) -> Result<Vec<(Instant, Raw)>> {
+        let notes = lock(&self.notes);
+        if let Some(reason) = &notes.failed {
+            bail!("the watch stopped: {reason}");
+        }
+        Ok(notes.messages.iter().filter(|(at, _)| (from..to).contains(at)).cloned().collect())
+    }
+
+    /// How many came so far, and when the last one.
+    pub fn last(&self) -> (usize, Option<Instant>) {
+        let notes = lock(&self.notes);
+        (notes.messages.len(), notes.messages.last().map(|(at, _)| *at))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn follow(socket: &Socket, notes: &Mutex<Notes>, stop: &AtomicBool) -> Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        if poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8))? == 0 {
+            continue;
+        }
+        let (datagram, _) = socket.recv_from_full().context("receiving (a full buffer loses notifications)")?;
+        let at = Instant::now();
+        lock(notes).messages.extend(split(&datagram).into_iter().map(|raw| (at, raw)));
+    }
+    Ok(())
+}
+
+fn lock(notes: &Mutex<Notes>) -> MutexGuard<'_, Notes> {
+    notes.lock().unwrap_or_else(PoisonError::into_inner)
+}
