@@ -146,6 +146,25 @@ fn a_hello_that_does_not_name_us_breaks_the_adjacency_off_but_the_neighbor_is_re
 }
 
 #[test]
+fn two_that_may_not_become_dr_do_not_answer_each_other_at_once() {
+    let mut net = Net::new(7);
+    let all: Vec<usize> = (0..3).map(|_| net.router(|_| {})).collect();
+    // The first may become DR, the other two not.
+    net.link(&all, NetworkType::Broadcast, |router, config| config.priority = u8::from(router == 0));
+    net.start_all();
+    net.run(secs(6));
+    let said = [0, 2].map(|router| last_hello(&net, router));
+    net.forget();
+    let hellos = |net: &Net| net.packets(1).iter().filter(|(_, _, b)| b.packet_type() == PacketType::Hello).count();
+    let [elected, ineligible] = said;
+    for (from, hello, answers) in [(2, ineligible, 0), (0, elected, 1)] {
+        net.forge(0, (from, 1), PacketBody::Hello(Hello { neighbors: vec![], ..hello }));
+        assert_eq!(hellos(&net), answers, "to router {from}");
+        assert_eq!(net.state(1, from), Some(NeighborState::Init));
+    }
+}
+
+#[test]
 fn a_new_neighbor_is_init_until_it_names_us() {
     let mut net = lan(2);
     let options = Options::V6 | Options::E | Options::R;

@@ -86,13 +86,15 @@ impl Iface {
             ctx.origination_due |= known;
             ctx.neighbors_changed = true;
         }
-        self.hello_due |= !known;
+        // Two that may not become DR never form an adjacency.
+        let matters = self.params.point_to_point || self.params.priority > 0 || hello.priority > 0;
+        self.hello_due |= !known && matters;
         self.neighbor_event(ctx, lsdb, (router, NeighborEvent::HelloReceived));
         if hello.neighbors.contains(&self.params.router_id) {
             self.neighbor_event(ctx, lsdb, (router, NeighborEvent::TwoWayReceived));
         } else {
             self.neighbor_event(ctx, lsdb, (router, NeighborEvent::OneWay));
-            if known {
+            if known && matters {
                 // It lost us or has restarted: let it hear of us without waiting.
                 self.hello_due = true;
             }
