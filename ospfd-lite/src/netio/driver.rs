@@ -20,9 +20,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ospf_proto::ctx::{Event, Membership, Transmit};
@@ -37,7 +38,7 @@ use tracing::{debug, error, info};
 use super::clock::Clock;
 use super::error::Error;
 use super::inlet::{Arrived, Batch};
-use super::link::LinkWatch;
+use super::link::{LinkLocals, LinkWatch};
 use super::report::{Counters, Reporter};
 use super::socket::RawSocket;
 use crate::control::{Pending, Request, Response, Server, show};
@@ -101,6 +102,7 @@ pub struct Driver {
     signals: [(Signal, Signals); 3],
     wake: Option<(Instant, Pin<Box<Sleep>>)>,
     names: BTreeMap<IfaceId, String>,
+    link_locals: LinkLocals,
     reporter: Reporter,
     turn: Option<Turn>,
 }
@@ -127,6 +129,11 @@ enum Wake {
 impl Driver {
     /// Opens everything and starts the engine on the links as they are. Needs a tokio runtime with I/O and time.
     pub fn new(options: Options) -> Result<Self, Error> {
+        Driver::speaking_from(options, LinkLocals::new())
+    }
+
+    /// The same, speaking from these addresses only: an interface is down for OSPF while it does not have its one.
+    pub fn speaking_from(options: Options, link_locals: LinkLocals) -> Result<Self, Error> {
         RawSocket::probe()?;
         let clock = Clock::new().map_err(Error::io("reading the clock", ""))?;
         let names = options.config.interfaces.iter().map(|iface| iface.name.clone()).collect();
@@ -142,7 +149,7 @@ impl Driver {
         let mut driver = Driver {
             engine,
             clock,
-            links: LinkWatch::open(names)?,
+            links: LinkWatch::open(names, link_locals.clone())?,
             passive,
             sockets: BTreeMap::new(),
             last_served: IfaceId(0),
@@ -153,6 +160,7 @@ impl Driver {
             signals,
             wake: None,
             names: BTreeMap::new(),
+            link_locals,
             reporter: Reporter::default(),
             turn: None,
         };
@@ -164,15 +172,20 @@ impl Driver {
 
     /// Waits for the next thing that concerns the daemon. Cancel-safe.
     pub async fn next(&mut self) -> Result<DriverEvent, Error> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same to be polled, for a daemon that waits for several drivers.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<DriverEvent, Error>> {
         loop {
             if let Some(turn) = self.turn.take() {
-                return Ok(DriverEvent::Turn(turn));
+                return Poll::Ready(Ok(DriverEvent::Turn(turn)));
             }
-            match poll_fn(|cx| self.poll_wake(cx)).await? {
-                Wake::Signal(signal) => return Ok(DriverEvent::Signal(signal)),
+            match ready!(self.poll_wake(cx))? {
+                Wake::Signal(signal) => return Poll::Ready(Ok(DriverEvent::Signal(signal))),
                 Wake::Control(pending) => {
                     self.reporter.counters.control_requests += 1;
-                    return Ok(DriverEvent::Control(pending));
+                    return Poll::Ready(Ok(DriverEvent::Control(pending)));
                 }
                 Wake::Timer => self.handle(Input::Tick),
                 Wake::Links(links) => self.on_links(links)?,
@@ -364,6 +377,9 @@ impl Driver {
         // The engine's outputs are drained after each packet, so that acknowledgments leave in order and in time.
         let batch = std::mem::replace(&mut self.batch, Batch::empty());
         for Arrived { src, dst, bytes, .. } in batch.packets() {
+            if self.is_for_another(iface, dst) {
+                continue;
+            }
             if let Some(name) = self.names.get(&iface) {
                 self.reporter.received(name, bytes);
             }
@@ -371,6 +387,12 @@ impl Driver {
             self.drain();
         }
         self.batch = batch;
+    }
+
+    /// Every raw socket of an interface hears what is sent to any of its addresses: this is for another router of ours.
+    fn is_for_another(&self, iface: IfaceId, dst: Ipv6Addr) -> bool {
+        let own = self.names.get(&iface).and_then(|name| self.link_locals.get(name));
+        dst.is_unicast_link_local() && own.is_some_and(|own| *own != dst)
     }
 
     /// Opens and closes sockets, and tells the engine.
@@ -405,7 +427,8 @@ impl Driver {
     }
 
     fn open(&mut self, iface: IfaceId, name: &str) -> Result<(), Error> {
-        match RawSocket::open(iface, name) {
+        let one_of_several = self.link_locals.contains_key(name).then(|| self.view().router_id());
+        match RawSocket::open(iface, name, one_of_several) {
             Ok(socket) => {
                 info!("{name}: OSPFv3 runs on interface {iface}");
                 self.sockets.insert(iface, socket);

@@ -11,9 +11,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use nix::libc::{
-    BPF_ABS, BPF_B, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_LEN, BPF_RET, BPF_W, in6_pktinfo, timespec,
+    BPF_ABS, BPF_B, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_LEN, BPF_RET, BPF_W, in6_pktinfo, timespec,
 };
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn6, recvmmsg, setsockopt, sockopt};
+use ospf_proto::id::RouterId;
 use ospf_proto::packet::PacketType;
 use socket2::{SockFilter, Socket};
 use tokio::io::unix::AsyncFd;
@@ -31,6 +32,9 @@ const PACKET: usize = 65_536;
 pub(crate) enum Takes {
     /// Hellos alone.
     Hellos,
+    /// Hellos of routers that may become DR, or that claim to be this one. Two routers of priority 0 have nothing to say to each
+    /// other on a broadcast link, and where one host is many routers each would hear all those of all other hosts.
+    EligibleHellos(RouterId),
     /// Everything else, also what is no OSPF.
     Rest,
 }
@@ -40,19 +44,34 @@ impl Takes {
     /// the burst of a whole database.
     const fn buffer(self) -> usize {
         match self {
-            Self::Hellos => 1024 * 1024,
+            Self::Hellos | Self::EligibleHellos(_) => 1024 * 1024,
             Self::Rest => 8 * 1024 * 1024,
         }
     }
 
-    /// The filter: by the type in the second byte of the OSPF header (RFC 5340 §A.3.1).
-    fn filter(self) -> [SockFilter; 6] {
+    /// The filter: by the type in the second byte of the OSPF header (RFC 5340 §A.3.1), then by the Router ID in bytes 4 to 7
+    /// and the priority in byte 20 (§A.3.2).
+    fn filter(self) -> Vec<SockFilter> {
+        let step = |code: u32, (jt, jf): (u8, u8), k: u32| SockFilter::new(code as u16, jt, jf, k);
         let (hello, rest) = match self {
             Self::Hellos => (u32::MAX, 0),
             Self::Rest => (0, u32::MAX),
+            Self::EligibleHellos(own) => {
+                return vec![
+                    step(BPF_LD | BPF_W | BPF_LEN, (0, 0), 0),
+                    step(BPF_JMP | BPF_JGE | BPF_K, (0, 7), 21),
+                    step(BPF_LD | BPF_B | BPF_ABS, (0, 0), 1),
+                    step(BPF_JMP | BPF_JEQ | BPF_K, (0, 5), PacketType::Hello as u32),
+                    step(BPF_LD | BPF_B | BPF_ABS, (0, 0), 20),
+                    step(BPF_JMP | BPF_JGT | BPF_K, (2, 0), 0),
+                    step(BPF_LD | BPF_W | BPF_ABS, (0, 0), 4),
+                    step(BPF_JMP | BPF_JEQ | BPF_K, (0, 1), own.0),
+                    step(BPF_RET | BPF_K, (0, 0), u32::MAX),
+                    step(BPF_RET | BPF_K, (0, 0), 0),
+                ];
+            }
         };
-        let step = |code: u32, (jt, jf): (u8, u8), k: u32| SockFilter::new(code as u16, jt, jf, k);
-        [
+        vec![
             step(BPF_LD | BPF_W | BPF_LEN, (0, 0), 0),
             step(BPF_JMP | BPF_JGE | BPF_K, (0, 3), 2),
             step(BPF_LD | BPF_B | BPF_ABS, (0, 0), 1),

@@ -26,11 +26,17 @@ use super::error::Error;
 use super::netlink::{self, RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK, Raw, Steps};
 use super::sys;
 
+/// The link-local address to speak from, by the name of the interface; where none is named, the first that is usable.
+///
+/// Several drivers can so be several routers on one interface: each hears what is sent to all and to its own address.
+pub type LinkLocals = BTreeMap<String, Ipv6Addr>;
+
 /// Watches the links and addresses of the configured interfaces.
 #[derive(Debug)]
 pub(crate) struct LinkWatch {
     io: AsyncFd<Socket>,
     names: BTreeSet<String>,
+    link_locals: LinkLocals,
     picture: Picture,
     emitted: BTreeMap<IfaceId, LinkState>,
     buffer: Vec<u8>,
@@ -51,6 +57,15 @@ struct Link {
     mtu: u16,
 }
 
+/// Which link-local address is spoken from.
+#[derive(Clone, Copy, Debug)]
+enum SpeakFrom {
+    /// This or none.
+    Only(Ipv6Addr),
+    /// Any; the one that was spoken from while it can be.
+    Any(Option<Ipv6Addr>),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Address {
     prefix: Option<Prefix>,
@@ -59,12 +74,12 @@ struct Address {
 
 impl LinkWatch {
     /// Subscribes; nothing is read yet.
-    pub(crate) fn open(names: BTreeSet<String>) -> Result<Self, Error> {
+    pub(crate) fn open(names: BTreeSet<String>, link_locals: LinkLocals) -> Result<Self, Error> {
         let what = || Error::io("watching links by netlink", "");
         let socket = netlink::watch(&[RTNLGRP_LINK, RTNLGRP_IPV6_IFADDR]).map_err(what())?;
         let io = sys::register_netlink(socket).map_err(what())?;
         let (picture, emitted) = (Picture::default(), BTreeMap::new());
-        Ok(LinkWatch { io, names, picture, emitted, buffer: Vec::new(), resyncs: 0 })
+        Ok(LinkWatch { io, names, link_locals, picture, emitted, buffer: Vec::new(), resyncs: 0 })
     }
 
     /// How often both tables were read anew because messages were lost.
@@ -131,7 +146,11 @@ impl LinkWatch {
             }
             let iface = IfaceId(*index);
             let before = self.emitted.get(&iface);
-            let state = self.picture.state(iface, link, before.and_then(|state| state.link_local));
+            let speak = match self.link_locals.get(&link.name) {
+                Some(address) => SpeakFrom::Only(*address),
+                None => SpeakFrom::Any(before.and_then(|state| state.link_local)),
+            };
+            let state = self.picture.state(iface, link, speak);
             if before != Some(&state) {
                 debug!(?state, "link");
                 self.emitted.insert(iface, state.clone());
@@ -228,14 +247,20 @@ impl Picture {
         }
     }
 
-    /// The state of a link; the link-local address of `before` is kept while it can be.
-    fn state(&self, iface: IfaceId, link: &Link, before: Option<Ipv6Addr>) -> LinkState {
+    /// The state of a link.
+    fn state(&self, iface: IfaceId, link: &Link, speak: SpeakFrom) -> LinkState {
         let low = (iface.0, Ipv6Addr::UNSPECIFIED);
         let usable = |address: &Address| !address.flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed);
         let addresses = self.addresses.range(low..).take_while(|((of, _), _)| *of == iface.0);
         let addresses: Vec<_> = addresses.filter(|(_, address)| usable(address)).map(|((_, ip), a)| (*ip, a)).collect();
-        let link_locals = || addresses.iter().map(|(ip, _)| *ip).filter(Ipv6Addr::is_unicast_link_local);
-        let link_local = link_locals().find(|ip| Some(*ip) == before).or_else(|| link_locals().next());
+        // A deprecated one is somebody's for a purpose of his own, or about to go.
+        let (old, good): (Vec<_>, Vec<_>) =
+            addresses.iter().partition(|(_, a)| a.flags.contains(AddressFlags::Deprecated));
+        let link_locals = || good.iter().chain(&old).map(|(ip, _)| *ip).filter(Ipv6Addr::is_unicast_link_local);
+        let link_local = match speak {
+            SpeakFrom::Only(address) => link_locals().find(|ip| *ip == address),
+            SpeakFrom::Any(before) => link_locals().find(|ip| Some(*ip) == before).or_else(|| link_locals().next()),
+        };
         // A temporary address (RFC 8981) lies in the prefix of a stable one and comes and goes.
         let temporary = |address: &Address| address.flags.contains(AddressFlags::Secondary);
         let others = addresses.iter().filter(|(ip, _)| !ip.is_unicast_link_local() && !ip.is_loopback());
@@ -268,7 +293,8 @@ mod tests {
     }
 
     fn state(picture: &Picture, before: Option<&str>) -> LinkState {
-        picture.state(IfaceId(7), &picture.links[&7], before.map(|text| text.parse().unwrap()))
+        let before = before.map(|text| text.parse().unwrap());
+        picture.state(IfaceId(7), &picture.links[&7], SpeakFrom::Any(before))
     }
 
     #[test]
@@ -289,6 +315,23 @@ mod tests {
         assert_eq!(state(&picture, None).link_local, Some("fe80::1".parse().unwrap()));
         assert_eq!(state(&picture, Some("fe80::5")).link_local, Some("fe80::5".parse().unwrap()));
         assert_eq!(state(&picture, Some("fe80::9")).link_local, Some("fe80::1".parse().unwrap()));
+        add(&mut picture, "fe80::1", 64, AddressFlags::Deprecated);
+        assert_eq!(state(&picture, None).link_local, Some("fe80::5".parse().unwrap()), "that of a share router, say");
+        assert_eq!(state(&picture, Some("fe80::1")).link_local, Some("fe80::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn one_of_several_routers_of_an_interface_speaks_from_its_own_address_or_not_at_all() {
+        let mut picture = picture();
+        add(&mut picture, "fe80::1", 64, AddressFlags::Permanent);
+        let own = "fe80::5".parse().unwrap();
+        let link_local =
+            |picture: &Picture| picture.state(IfaceId(7), &picture.links[&7], SpeakFrom::Only(own)).link_local;
+        assert_eq!(link_local(&picture), None);
+        add(&mut picture, "fe80::5", 64, AddressFlags::Permanent | AddressFlags::Tentative);
+        assert_eq!(link_local(&picture), None, "duplicate address detection is under way");
+        add(&mut picture, "fe80::5", 64, AddressFlags::Permanent | AddressFlags::Deprecated);
+        assert_eq!(link_local(&picture), Some(own));
     }
 
     #[test]

@@ -14,5 +14,6 @@ mod sys;
 pub use clock::Clock;
 pub use driver::{Driver, DriverEvent, Options, Signal, Turn};
 pub use error::{EXIT_CONFIG, EXIT_PRIVILEGE, EXIT_RUNTIME, Error};
+pub use link::LinkLocals;
 pub use report::{Counters, IfaceCounters};
 pub use sys::{register_fd, register_netlink};

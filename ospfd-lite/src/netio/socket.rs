@@ -16,7 +16,7 @@ use nix::libc::{EADDRINUSE, EADDRNOTAVAIL, ENOBUFS, in6_addr, in6_pktinfo};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn6, sendmsg};
 use ospf_proto::consts::IP_PROTOCOL;
 use ospf_proto::ctx::{Membership, Transmit};
-use ospf_proto::id::IfaceId;
+use ospf_proto::id::{IfaceId, RouterId};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
@@ -65,8 +65,8 @@ impl RawSocket {
         raw().map(drop).map_err(Error::io(what, "CAP_NET_RAW"))
     }
 
-    /// Opens the socket of an interface.
-    pub(crate) fn open(iface: IfaceId, name: &str) -> Result<Self, Error> {
+    /// Opens the sockets of an interface; one of several routers of this host says which.
+    pub(crate) fn open(iface: IfaceId, name: &str, one_of_several: Option<RouterId>) -> Result<Self, Error> {
         let what = || Error::io(format!("opening the raw sockets of {name}"), "CAP_NET_RAW");
         let inlet = |takes| -> io::Result<Inlet> {
             let socket = raw()?;
@@ -74,7 +74,8 @@ impl RawSocket {
             Inlet::open(socket, name, takes)
         };
         let prepare = || -> io::Result<(Inlet, Inlet)> {
-            let (hellos, rest) = (inlet(Takes::Hellos)?, inlet(Takes::Rest)?);
+            let hellos = one_of_several.map_or(Takes::Hellos, Takes::EligibleHellos);
+            let (hellos, rest) = (inlet(hellos)?, inlet(Takes::Rest)?);
             let socket = rest.io().get_ref();
             socket.set_multicast_if_v6(iface.0)?;
             socket.set_multicast_hops_v6(1)?;
