@@ -82,7 +82,7 @@ impl Service {
             policy: config.policy,
             router,
             nominal: config.capacity,
-            shares: false,
+            shares: None,
             tuning: config.tuning,
             min_serving: usize::from(config.min_serving),
         };

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use ospf_proto::id::RouterId;
 use ospf_proto::time::Instant;
 use server_speaker::law::random::Random;
-use server_speaker::law::{self, CLASS_COST, Estimator, Farm, Inputs, Params, Record, State, Tuning};
+use server_speaker::law::{self, CLASS_COST, Estimator, Farm, HOPS_MAX, Inputs, Params, Record, Shares, State, Tuning};
 use server_speaker::sample::Load;
 
 /// A policy.
@@ -143,7 +143,7 @@ impl Agent {
             Policy::Goodput | Policy::Shares => law::Policy::Goodput,
             _ => law::Policy::Static,
         };
-        let shares = setup.policy == Policy::Shares;
+        let shares = (setup.policy == Policy::Shares).then_some(Shares::Auto(HOPS_MAX));
         let params = Params { policy, router, nominal: Some(nominal), shares, tuning: setup.tuning, min_serving: 1 };
         Agent {
             setup,

@@ -76,6 +76,16 @@ impl Farm {
         all.iter().filter_map(|p| p.claim?.nominal).filter(|nominal| nominal.is_finite() && *nominal > 0.0).collect()
     }
 
+    /// How many next hops the routers' width leaves for `me` beside the others of my cost, and whether the farm has more than
+    /// fit and it is mine to give some back: of several servers with more than one next hop that of the highest Router ID.
+    pub fn room(&self, me: &Peer) -> (u32, bool) {
+        let others = || self.peers.iter().filter(|p| p.router != me.router && p.cost == me.cost);
+        let taken: usize = others().map(|p| p.hops.max(1) as usize).sum();
+        let room = u32::try_from(self.width.saturating_sub(taken)).unwrap_or(u32::MAX);
+        let last = others().filter(|p| p.hops > 1).all(|p| p.router < me.router);
+        (room, me.hops > room && last)
+    }
+
     /// The members with `me` among them, lowest router ID first. None while nobody knows any capacity.
     pub fn members(&self, me: &Peer, tuning: &Tuning) -> Option<Vec<Member>> {
         let all = self.with(me);
@@ -230,5 +240,16 @@ mod tests {
         bold.claim = bold.claim.map(|c| Claim { nominal: Some(1e6), ..c });
         let all = members(vec![of(2, 100.0), bold], of(1, 100.0));
         assert_eq!(all[2].mu, 400.0);
+    }
+
+    #[test]
+    fn the_last_server_of_several_next_hops_makes_up_for_too_many() {
+        let of = |router, hops| Peer { hops, ..peer(router, 10, None) };
+        let farm = |others: [Peer; 3]| Farm { peers: others.to_vec(), width: 8, by_capacity: false };
+        let out = Peer { cost: 21, ..of(9, 4) };
+        assert_eq!(farm([of(2, 3), of(3, 1), out]).room(&of(1, 4)), (4, false));
+        assert_eq!(farm([of(2, 3), of(3, 2), out]).room(&of(1, 4)), (3, false), "3 is behind me and has two");
+        assert_eq!(farm([of(2, 3), of(3, 1), out]).room(&of(4, 5)), (4, true));
+        assert_eq!(farm([of(2, 6), of(3, 4), out]).room(&of(4, 1)), (0, true));
     }
 }

@@ -18,12 +18,13 @@ pub use class::{Reason, Standing};
 pub use estimate::{Estimator, Record};
 pub use farm::{Claim, Farm, Peer};
 pub use goodput::Assessment;
+pub use hops::{HOPS_MAX, Shares};
 pub use outlook::Outlook;
 pub use tuning::{PARAMETERS, Parameter, Tuning};
 
 use crate::sample::{Load, maybe_seconds};
 use class::{ClassRule, Moment};
-use hops::{Hops, Measured, best_unit};
+use hops::{Bounds, Hops, Measured, best_unit};
 use random::Random;
 
 /// Cost of a server in the class.
@@ -59,8 +60,8 @@ pub struct Params {
     pub router: RouterId,
     /// Configured capacity, queries per second.
     pub nominal: Option<f64>,
-    /// Several next hops per server, their number following its capacity, for routers that share equally.
-    pub shares: bool,
+    /// Several next hops per server, for routers that share equally; none: one.
+    pub shares: Option<Shares>,
     /// The law's parameters.
     pub tuning: Tuning,
     /// So many servers stay in the class, whatever the farm would gain.
@@ -138,7 +139,7 @@ impl State {
         State {
             estimator: Estimator::new(params.nominal),
             rule: ClassRule::new(now, &mut random, &params.tuning),
-            hops: Hops::slow_start(None, 1.0, None),
+            hops: Hops::slow_start(None, (1.0, HOPS_MAX), None),
             unit: (0.0, Vec::new(), 0),
             tested: None,
             slow: false,
@@ -155,7 +156,7 @@ impl State {
     pub fn restart(&mut self, params: &Params, now: Instant) {
         self.estimator.assume(self.estimator.nominal());
         self.rule = ClassRule::new(now, &mut self.random, &params.tuning);
-        self.hops = Hops::slow_start(self.estimator.nominal(), self.unit.0.max(f64::MIN_POSITIVE), Some(now));
+        self.start_slowly(params, now);
         self.tested = None;
         self.assessment = None;
         self.record = None;
@@ -173,10 +174,29 @@ impl State {
         self.tested = None;
     }
 
+    /// How many next hops this server should appear as.
+    pub fn next_hops(&self, params: &Params) -> u32 {
+        match params.shares {
+            None => 1,
+            Some(Shares::Fixed(hops)) => hops.clamp(1, HOPS_MAX),
+            Some(Shares::Auto(most)) => self.hops.m.min(most.max(1)),
+        }
+    }
+
+    /// The capacity per next hop, once some nominal capacity of the farm is known.
+    pub fn unit(&self) -> Option<f64> {
+        Some(self.unit.0).filter(|unit| *unit > 0.0)
+    }
+
+    fn start_slowly(&mut self, params: &Params, now: Instant) {
+        let unit = (self.unit.0.max(f64::MIN_POSITIVE), params.shares.map_or(HOPS_MAX, Shares::most));
+        self.hops = Hops::slow_start(self.estimator.nominal(), unit, Some(now));
+    }
+
     /// This server as the rule weighs it beside the others.
     pub fn myself(&self, params: &Params, now: Instant) -> Peer {
         let claim = Claim { mu: self.assumed_mu(now), x: Some(self.estimator.x()), nominal: self.estimator.nominal() };
-        let hops = if params.shares { self.hops.m } else { 1 };
+        let hops = self.next_hops(params);
         Peer { router: params.router, cost: standing_cost(self.rule.standing), claim: Some(claim), hops }
     }
 
@@ -211,8 +231,8 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
         Policy::Naive => (naive_cost(&state.estimator), Some(Reason::Naive)),
         Policy::Goodput => goodput_cost(params, &mut state, inputs),
     };
-    if params.shares && params.policy == Policy::Goodput {
-        step_hops(params, &mut state, inputs);
+    if let (Some(Shares::Auto(most)), Policy::Goodput) = (params.shares, params.policy) {
+        step_hops((params, most.clamp(1, HOPS_MAX)), &mut state, inputs);
     }
     state.cost = cost;
     state.reason = reason.unwrap_or(state.reason);
@@ -235,7 +255,7 @@ pub fn step(params: &Params, mut state: State, inputs: &Inputs<'_>) -> (State, D
         Standing::Out(absence) => (now - absence.since).as_secs_f64() >= params.tuning.self_test_after,
         Standing::In => false,
     };
-    let hops = if params.shares { state.hops.m } else { 1 };
+    let hops = state.next_hops(params);
     let reason = state.reason;
     let decision = Decision { cost, class, hops, self_test, reason, changed: cost != before, publish };
     (state, decision)
@@ -270,7 +290,7 @@ fn goodput_cost(params: &Params, state: &mut State, inputs: &Inputs<'_>) -> (u16
     let reason = state.rule.evaluate(&moment, &mut state.random);
     if was_in != state.rule.is_in() {
         state.tested = None;
-        state.hops = Hops::slow_start(state.estimator.nominal(), state.unit.0.max(f64::MIN_POSITIVE), Some(now));
+        state.start_slowly(params, now);
         if !was_in {
             state.estimator.assume(mu);
         }
@@ -280,26 +300,23 @@ fn goodput_cost(params: &Params, state: &mut State, inputs: &Inputs<'_>) -> (u16
 }
 
 /// Follows the capacity with the number of next hops, in the class.
-fn step_hops(params: &Params, state: &mut State, inputs: &Inputs<'_>) {
+fn step_hops((params, most): (&Params, u32), state: &mut State, inputs: &Inputs<'_>) {
     let nominal = state.estimator.nominal();
     let claim = Claim { nominal, ..Claim::default() };
     let me = Peer { router: params.router, cost: state.cost, claim: Some(claim), hops: state.hops.m };
     let nominals = inputs.farm.nominals(&me);
     if state.unit.1 != nominals || state.unit.2 != inputs.farm.width {
         let first = state.unit.1.is_empty();
-        state.unit = (best_unit(&nominals, inputs.farm.width), nominals, inputs.farm.width);
+        state.unit = (best_unit(&nominals, (inputs.farm.width, most)), nominals, inputs.farm.width);
         if first && state.unit.0 > 0.0 {
-            state.hops = Hops::slow_start(nominal, state.unit.0, Some(inputs.now));
+            state.hops = Hops::slow_start(nominal, (state.unit.0, most), Some(inputs.now));
         }
     }
     let (unit, rho) = (state.unit.0, state.estimator.rho().unwrap_or(0.0));
     if let (true, true, Some(mu)) = (state.rule.is_in(), unit > 0.0, state.estimator.mu()) {
-        state.hops.step(
-            inputs.now,
-            Measured { mu, sigma: state.estimator.sigma(), rho, nominal },
-            unit,
-            &params.tuning,
-        );
+        let (room, gives_back) = inputs.farm.room(&me);
+        let measured = Measured { mu, sigma: state.estimator.sigma(), rho, nominal };
+        state.hops.step(inputs.now, measured, (unit, Bounds { most, room, gives_back }), &params.tuning);
     }
 }
 

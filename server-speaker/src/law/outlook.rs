@@ -81,7 +81,7 @@ mod tests {
             policy: Policy::Goodput,
             router: RouterId(9),
             nominal: Some(1000.0),
-            shares: false,
+            shares: None,
             tuning: Tuning::default(),
             min_serving: 1,
         };

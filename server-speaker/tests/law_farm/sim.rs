@@ -112,7 +112,7 @@ impl Sim {
         let server = |(i, mu): (usize, &f64)| {
             let router = RouterId(i as u32 + 1);
             let params =
-                Params { policy, router, nominal: Some(*mu), shares: false, tuning: Tuning::default(), min_serving: 1 };
+                Params { policy, router, nominal: Some(*mu), shares: None, tuning: Tuning::default(), min_serving: 1 };
             Server {
                 state: Some(State::new(&params, Instant::EPOCH, u64::from(router.0))),
                 params,
