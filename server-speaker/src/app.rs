@@ -1,34 +1,37 @@
-//! The daemon: one loop over the driver, the samples and the signals.
+//! The daemon: one loop over the routers, the samples and the signals.
 //!
 //! Every 20 ms it looks whether the services live (a dead one is flushed at once), every 100 ms it samples, lets the law
 //! decide and tells the engine what has changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ospf_proto::engine::{Command, Companion};
-use ospf_proto::lsa::{FarmTlv, Prefix};
+use ospf_proto::engine::Command;
+use ospf_proto::id::RouterId;
+use ospf_proto::lsa::FarmTlv;
 use ospf_proto::time::Instant;
 use ospfd_lite::control::{Request, Response};
 use ospfd_lite::metrics::{MetricsServer, Scrape};
-use ospfd_lite::netio::{Driver, DriverEvent, EXIT_PRIVILEGE, EXIT_RUNTIME, Error, Options, Signal};
+use ospfd_lite::netio::{DriverEvent, EXIT_PRIVILEGE, EXIT_RUNTIME, Error, Signal};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
 use crate::advertise::{
-    Action, Area, Leave, Loopback, LoopbackError, Phase, Place, Progress, Reconciler, Seen, strongest,
+    AddressNote, Area, Leave, Loopback, LoopbackError, Phase, Place, Progress, ShareAddressError, ShareAddresses,
+    strongest,
 };
 use crate::config::ServerConfig;
 use crate::law::random::Random;
 use crate::metrics;
 use crate::monitor::snmp6::Snmp6;
 use crate::monitor::{DestroyWatch, MonitorError};
+use crate::router::{Routers, interfaces, known_addresses, wanted_addresses};
 use crate::service::Service;
 use crate::show::{self, Extra};
-use crate::state::Drains;
+use crate::state::{Drains, ShareIds};
 
 /// How often it is looked whether the services live.
 const LOOK: Duration = Duration::from_millis(20);
@@ -50,6 +53,9 @@ pub enum AppError {
     /// An address on `lo`.
     #[error(transparent)]
     Loopback(#[from] LoopbackError),
+    /// An address of a share router.
+    #[error(transparent)]
+    ShareAddress(#[from] ShareAddressError),
     /// A source of load or health.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
@@ -77,9 +83,12 @@ impl AppError {
         match self {
             AppError::Driver(error) => error.exit_code(),
             AppError::Loopback(error) if error.is_privilege() => EXIT_PRIVILEGE,
-            AppError::Loopback(_) | AppError::Monitor(_) | AppError::Metrics { .. } | AppError::State { .. } => {
-                EXIT_RUNTIME
-            }
+            AppError::ShareAddress(error) if error.is_privilege() => EXIT_PRIVILEGE,
+            AppError::Loopback(_)
+            | AppError::ShareAddress(_)
+            | AppError::Monitor(_)
+            | AppError::Metrics { .. }
+            | AppError::State { .. } => EXIT_RUNTIME,
         }
     }
 }
@@ -88,20 +97,20 @@ impl AppError {
 #[derive(Debug)]
 pub struct App {
     config: ServerConfig,
-    driver: Driver,
+    routers: Routers,
+    share_ids: ShareIds,
+    share_addresses: ShareAddresses,
     services: Vec<Service>,
     drains: Drains,
     loopback: Loopback,
     snmp6: Snmp6,
     area: Area,
-    /// What the engine was told last.
-    advertised: Option<(BTreeMap<Prefix, u16>, Companion)>,
-    told: Option<FarmTlv>,
     /// Malformed Farm TLVs that were logged already.
     complained: BTreeSet<String>,
-    reconciler: Reconciler,
     metrics: Option<MetricsServer>,
     leave: Option<Leave>,
+    /// Leaving, every neighbor has acknowledged that our LSAs are gone.
+    flushed: bool,
     /// A monitor has seen the health of a service change.
     wake: Arc<Notify>,
     /// Wakes us when a socket of a service goes.
@@ -114,9 +123,12 @@ impl App {
         let state = |source| AppError::State { path: config.state_dir.display().to_string(), source };
         let drains = Drains::load(&config.state_dir).map_err(state)?;
         let loopback = Loopback::open().map_err(Error::io("opening a netlink socket", ""))?;
-        let options = Options { config: config.engine.clone(), control: Some(config.control.clone()) };
-        let driver = Driver::new(options)?;
-        let (now, router) = (driver.now(), config.engine.router_id);
+        let mut share_ids = ShareIds::load(&config.state_dir).map_err(state)?;
+        let mut share_addresses = ShareAddresses::open().map_err(Error::io("opening a netlink socket", ""))?;
+        prepare_addresses(&config, (&share_ids.get(), &mut share_addresses))?;
+        let routers = Routers::open(&config, &share_ids.get())?;
+        share_ids.set(&routers.ids()).map_err(state)?;
+        let (now, router) = (routers.own().driver().now(), config.engine.router_id);
         let mut random = Random::new(u64::from(router.0) ^ u64::from(std::process::id()) << 32);
         let wake = Arc::new(Notify::new());
         let mut services = Vec::new();
@@ -136,19 +148,19 @@ impl App {
             .metrics
             .map(|address| MetricsServer::bind(address).map_err(|source| AppError::Metrics { address, source }));
         let mut app = App {
-            driver,
+            routers,
+            share_ids,
+            share_addresses,
             _destroyed: destroyed,
             services,
             drains,
             loopback,
             snmp6: Snmp6::open()?,
             area: Area { me: router, ..Area::default() },
-            advertised: None,
-            told: None,
             complained: BTreeSet::new(),
-            reconciler: Reconciler::new(now, config.engine.min_ls_interval),
             metrics: metrics.transpose()?,
             leave: None,
+            flushed: false,
             wake,
             config,
         };
@@ -161,9 +173,10 @@ impl App {
         let result = self.turns().await;
         if let Err(error) = &result {
             error!("{error}; withdrawing everything before the end");
-            self.driver.command(Command::Flush);
+            self.routers.command(&Command::Flush);
             self.farewell().await;
         }
+        self.forget_shares();
         for address in self.services.iter().flat_map(Service::managed) {
             if let Err(error) = self.loopback.remove(address) {
                 error!("{error}");
@@ -180,7 +193,7 @@ impl App {
         let wake = self.wake.clone();
         loop {
             tokio::select! {
-                event = self.driver.next() => match event? {
+                event = self.routers.next() => match event? {
                     DriverEvent::Turn(_) => {}
                     DriverEvent::Control(pending) => {
                         let response = self.answer(&pending.request);
@@ -206,6 +219,9 @@ impl App {
                     if let Err(error) = self.keep_addresses() {
                         error!("{error}");
                     }
+                    if let Err(error) = self.keep_share_addresses() {
+                        error!("{error}");
+                    }
                 }
             }
         }
@@ -215,11 +231,11 @@ impl App {
 
     /// The last Hellos, without neighbors.
     async fn farewell(&mut self) {
-        self.driver.command(Command::Goodbye);
+        self.routers.command(&Command::Goodbye);
         // The driver has handed them to the sockets; what waits there for room gets a moment.
         let rest = async {
             loop {
-                if let Err(error) = self.driver.next().await {
+                if let Err(error) = self.routers.next().await {
                     break error;
                 }
             }
@@ -233,7 +249,7 @@ impl App {
         if self.leave.is_some() {
             return;
         }
-        let now = self.driver.now();
+        let now = self.routers.own().driver().now();
         for service in &mut self.services {
             service.look(now);
             service.judge(now, &self.area);
@@ -243,16 +259,17 @@ impl App {
 
     /// One sample; true when leaving is done.
     fn sample(&mut self) -> Result<bool, AppError> {
-        let now = self.driver.now();
+        let now = self.routers.own().driver().now();
         if let Some(leave) = &mut self.leave {
             let counted = self.config.services.iter().any(|service| service.counts_udp());
             // Where they cannot be read nobody counts them: the address stays for the whole time.
             let received = self.snmp6.read().ok().filter(|_| counted).map(|counters| counters.in_datagrams);
-            let progress = Progress { flushes_pending: self.driver.view().flushes_pending(), received };
+            let progress = Progress { flushes_pending: self.routers.flushes_pending(), received };
+            self.flushed = progress.flushes_pending == 0;
             return Ok(leave.step(now, progress) == Phase::Done);
         }
         self.read_area(now);
-        let flushes_pending = self.driver.view().flushes_pending();
+        let flushes_pending = self.routers.flushes_pending();
         for service in &mut self.services {
             service.measure(now);
             service.follow_drain(now, flushes_pending);
@@ -260,14 +277,17 @@ impl App {
             service.step(now, &self.area, &self.config);
         }
         self.announce();
-        self.reconcile(now);
+        self.routers.reconcile();
+        if self.routers.retire() {
+            self.remember_shares(&self.routers.ids());
+        }
         Ok(false)
     }
 
     fn read_area(&mut self, now: Instant) {
-        let view = self.driver.view();
+        let (view, mine) = (self.routers.own().view(), self.routers.ids());
         let Some(area) = self.config.engine.interfaces.first().map(|iface| iface.area) else { return };
-        let place = Place { me: self.area.me, area, tree: view.tree(area), now };
+        let place = Place { me: self.area.me, mine: &mine, area, tree: view.tree(area), now };
         self.area = Area::read(view.lsdb(), place);
         for bad in &self.area.malformed {
             let text = format!("Farm TLV of {} dropped whole: {}", bad.router, bad.error);
@@ -278,46 +298,18 @@ impl App {
         }
     }
 
-    /// Tells the engine what has changed.
+    /// Tells the engines what has changed.
     fn announce(&mut self) {
-        let prefixes: BTreeMap<Prefix, u16> = self.services.iter().flat_map(Service::wanted).collect();
         let companion = strongest(self.services.iter().map(|service| service.choice.companion));
-        let wanted = (prefixes, companion);
-        if self.advertised.as_ref() != Some(&wanted) {
-            let (prefixes, companion) = wanted.clone();
-            self.driver.command(Command::Advertise { prefixes, companion });
-            self.advertised = Some(wanted);
-        }
-        let records = self.services.iter().flat_map(Service::records).collect();
-        let tlv = FarmTlv { services: records, ..FarmTlv::default() };
-        if self.told.as_ref() != Some(&tlv) {
-            self.driver.command(Command::RouterInformation(vec![tlv.to_tlv()]));
-            self.told = Some(tlv);
-        }
-    }
-
-    /// Looks whether what was told has become LSAs that everybody has.
-    fn reconcile(&mut self, now: Instant) {
-        let Some((wanted, companion)) = self.advertised.clone() else { return };
-        let view = self.driver.view();
-        let unacknowledged = view.unacknowledged().into_iter().map(|missing| missing.neighbor).collect();
-        let stated = view.advertised().into_iter().collect();
-        let heard = view.interfaces().iter().any(|iface| iface.full > 0);
-        let seen = Seen { wanted: &wanted, stated, unacknowledged, ready: view.ready() && heard };
-        match self.reconciler.step(now, seen) {
-            Action::None => {}
-            Action::Say(text) => warn!("{text}"),
-            Action::Note(text) => info!("{text}"),
-            Action::TellAgain(text) => {
-                warn!("{text}");
-                self.driver.command(Command::Advertise { prefixes: wanted, companion });
-            }
+        for (place, router) in self.routers.all_mut().enumerate() {
+            let prefixes = self.services.iter().flat_map(|service| service.wanted(place)).collect();
+            let records = self.services.iter().flat_map(|service| service.records(place)).collect();
+            router.announce((prefixes, companion), FarmTlv { services: records, ..FarmTlv::default() });
         }
     }
 
     fn scrape(&self, scrape: Scrape) {
-        let (view, counters) = (self.driver.view(), self.driver.counters());
-        match metrics::text(&self.services, (&view, &counters), (self.driver.now(), &self.reconciler)) {
+        match metrics::text(&self.services, &self.routers) {
             // Whoever asked may have gone meanwhile.
             Ok(text) => drop(scrape.send(text)),
             Err(error) => error!("writing the metrics: {error}"),
@@ -326,8 +318,8 @@ impl App {
 
     fn begin_to_leave(&mut self) {
         info!("leaving: withdrawing everything, then waiting for what is on its way");
-        self.leave = Some(Leave::new(self.driver.now(), self.config.linger));
-        self.driver.command(Command::Flush);
+        self.leave = Some(Leave::new(self.routers.own().driver().now(), self.config.linger));
+        self.routers.command(&Command::Flush);
     }
 
     /// Puts the managed addresses on `lo` where they are missing, and takes those of drained services off.
@@ -349,6 +341,40 @@ impl App {
         Ok(())
     }
 
+    /// Puts the addresses of the share routers where they are missing.
+    fn keep_share_addresses(&mut self) -> Result<(), AppError> {
+        if self.routers.are_several() {
+            let known = self.routers.known();
+            let notes = self.share_addresses.keep(&self.routers.addresses(), |address| known.contains(&address))?;
+            tell(&notes);
+        }
+        Ok(())
+    }
+
+    /// The end: the addresses of the share routers are taken away, and those of which nothing is left in the area forgotten.
+    fn forget_shares(&mut self) {
+        if !self.routers.are_several() {
+            return;
+        }
+        let known = self.routers.known();
+        let none = interfaces(&self.config).into_iter().map(|name| (name, BTreeSet::new())).collect();
+        if let Err(error) = self.share_addresses.keep(&none, |address| known.contains(&address)) {
+            error!("{error}");
+        }
+        if self.flushed {
+            self.remember_shares(&BTreeSet::new());
+        }
+    }
+
+    fn remember_shares(&mut self, ids: &BTreeSet<RouterId>) {
+        if let Err(error) = self.share_ids.set(ids) {
+            let path = self.config.state_dir.display();
+            error!(
+                "the share routers are not on disk, so that a later life cannot clear up after them: {path}: {error}"
+            );
+        }
+    }
+
     /// A drain that is done shall not be begun anew by a restart.
     fn keep_drains(&mut self) {
         for service in &self.services {
@@ -363,27 +389,27 @@ impl App {
     }
 
     fn answer(&mut self, request: &Request) -> Response {
-        let now = self.driver.now();
+        let now = self.routers.own().driver().now();
         match request.words().as_slice() {
-            ["show", "service"] => Response::of(&show::services(&self.services)),
+            ["show", "service"] => Response::of(&show::services(&self.services, &self.routers)),
             ["show", "farm"] => Response::of(&show::farm(&self.area, &self.services)),
             ["drain", name] => self.drain(name, true),
             ["undrain", name] => self.drain(name, false),
             ["cost", name, cost] => self.pin(name, cost),
             ["explain", name] => {
-                let (area, view) = (&self.area, self.driver.view());
-                let extra = Extra { reconciler: &self.reconciler, width: self.config.ecmp_width };
+                let (area, view) = (&self.area, self.routers.own().view());
+                let extra = Extra { routers: &self.routers, width: self.config.ecmp_width };
                 match self.services.iter_mut().find(|service| service.config.name == *name) {
                     Some(service) => Response::of(&show::explain(service, area, (now, &view), extra)),
                     None => Response::Error(self.no_service(name)),
                 }
             }
-            _ => self.driver.show(request),
+            _ => self.routers.own().driver().show(request),
         }
     }
 
     fn drain(&mut self, name: &str, drained: bool) -> Response {
-        let now = self.driver.now();
+        let now = self.routers.own().driver().now();
         let Some(service) = self.services.iter_mut().find(|service| service.config.name == name) else {
             return Response::Error(self.no_service(name));
         };
@@ -409,7 +435,7 @@ impl App {
 
     /// `cost NAME 1..=65535|auto`: kept until `auto` or a restart.
     fn pin(&mut self, name: &str, cost: &str) -> Response {
-        let now = self.driver.now();
+        let now = self.routers.own().driver().now();
         let pinned = match (cost, cost.parse::<u16>()) {
             ("auto", _) => None,
             (_, Ok(cost)) if cost > 0 => Some(cost),
@@ -427,6 +453,36 @@ impl App {
     fn no_service(&self, name: &str) -> String {
         let names: Vec<&str> = self.services.iter().map(|service| service.config.name.as_str()).collect();
         format!("no service {name}; there is {}", names.join(", "))
+    }
+}
+
+/// Puts the addresses of the share routers on their interfaces, before anybody speaks from them.
+fn prepare_addresses(
+    config: &ServerConfig,
+    (former, addresses): (&BTreeSet<RouterId>, &mut ShareAddresses),
+) -> Result<(), AppError> {
+    let wanted = wanted_addresses(config, former);
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let known = known_addresses(config, former);
+    let wanted = interfaces(config).into_iter().map(|name| (name, wanted.clone())).collect();
+    tell(&addresses.keep(&wanted, |address| known.contains(&address))?);
+    Ok(())
+}
+
+fn tell(notes: &[AddressNote]) {
+    for note in notes {
+        match note {
+            AddressNote::Added(address, interface) => info!("{address} put on {interface} for a share router"),
+            AddressNote::Removed(address, interface) => {
+                info!("{address} taken off {interface}: no share router has it")
+            }
+            AddressNote::Duplicate(address, interface) => error!(
+                "{address}: another host on the link of {interface} has this address of a share router, which says nothing \
+                 until it is gone; are router-id and share-link-local unique?"
+            ),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod config;
 pub mod law;
 pub mod metrics;
 pub mod monitor;
+pub mod router;
 pub mod sample;
 pub mod service;
 pub mod show;

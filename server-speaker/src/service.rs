@@ -82,7 +82,7 @@ impl Service {
             policy: config.policy,
             router,
             nominal: config.capacity,
-            shares: None,
+            shares: config.shares,
             tuning: config.tuning,
             min_serving: usize::from(config.min_serving),
         };
@@ -139,7 +139,7 @@ impl Service {
             advertised: self.standing.is_advertised(),
             proven: self.proven,
             drained: self.is_drained(),
-            others: area.alive(first).count(),
+            others: area.alive(first),
             serving: area.serving(first),
             min_serving: usize::from(self.config.min_serving),
             emptied: self.emptied(),
@@ -181,7 +181,7 @@ impl Service {
             return;
         }
         let farm = area.farm_of(first, config.ecmp_width);
-        let before = self.law.cost;
+        let (before, hops_before) = (self.law.cost, self.next_hops());
         let every = Duration::from_secs_f64(self.config.tuning.self_test_after);
         let self_test = self.tester.step(now, (self.self_test_wanted, every), &self.config.name);
         if let Some(Err(_)) = self_test {
@@ -193,6 +193,12 @@ impl Service {
         let (state, decision) = law::step(&self.params, self.law.clone(), &inputs);
         self.self_test_wanted = decision.self_test;
         let reason_before = std::mem::replace(&mut self.law, state).reason;
+        if decision.hops != hops_before {
+            let unit = self.law.unit().map(|unit| format!(", one per {unit:.0} q/s")).unwrap_or_default();
+            let step = format!("next hops {hops_before} -> {}{unit}{}", decision.hops, self.figures());
+            info!("{}: {step}", self.config.name);
+            self.remember(now, step);
+        }
         if !decision.changed && decision.reason == reason_before {
             return;
         }
@@ -286,14 +292,23 @@ impl Service {
         }
     }
 
-    /// What is to be advertised.
-    pub fn wanted(&self) -> impl Iterator<Item = (Prefix, u16)> {
-        let cost = self.cost();
+    /// As how many next hops it is advertised.
+    pub fn next_hops(&self) -> u32 {
+        self.law.next_hops(&self.params)
+    }
+
+    /// What the `place`-th router of this server is to advertise, 0 being the server's own.
+    pub fn wanted(&self, place: usize) -> impl Iterator<Item = (Prefix, u16)> {
+        let cost = self.cost().filter(|_| place < self.next_hops() as usize);
         self.config.prefixes.iter().filter_map(move |prefix| cost.map(|cost| (*prefix, cost)))
     }
 
-    /// What the peers are told; nothing before the first record.
-    pub fn records(&self) -> Vec<ServiceRecord> {
+    /// What the `place`-th router tells the peers; nothing before the first record. Of those that advertise nothing, only the
+    /// own one has something to tell.
+    pub fn records(&self, place: usize) -> Vec<ServiceRecord> {
+        if place > 0 && self.wanted(place).next().is_none() {
+            return Vec::new();
+        }
         let mut flags = ServiceFlags::empty();
         flags.set(ServiceFlags::DRAINING, self.is_drained());
         flags.set(ServiceFlags::LAST_RESORT, self.config.last_resort);
@@ -301,7 +316,7 @@ impl Service {
         let one = |prefix: &Prefix| ServiceRecord {
             prefix_len: prefix.length(),
             class: record.class,
-            m: 1,
+            m: u8::try_from(self.next_hops()).unwrap_or(u8::MAX),
             flags,
             prefix: prefix.address(),
             owner: self.params.router,

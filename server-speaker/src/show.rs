@@ -1,9 +1,10 @@
 //! What `show service`, `show farm` and `explain` show: serialisable values, and the text made from the same.
 
+mod shares;
+
 use std::fmt::Write;
 
 use ospf_proto::engine::View;
-use ospf_proto::id::RouterId;
 use ospf_proto::lsa::{Prefix, ServiceFlags};
 use ospf_proto::time::Instant;
 use ospfd_lite::control::render::{subject as shared_subject, table};
@@ -13,10 +14,12 @@ use serde_json::Value;
 /// Of the decisions that are remembered, so many are shown as text; `--json` gives all.
 const DECISIONS_SHOWN: usize = 20;
 
-use crate::advertise::{Area, Confirmation, Reconciler};
+use crate::advertise::{Area, Confirmation, Server};
 use crate::law;
 use crate::monitor::SourceRow;
+use crate::router::Routers;
 use crate::service::Service;
+pub use shares::ShareRow;
 
 /// A row of `show service`. Rates are in queries per second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,12 @@ pub struct ServiceRow {
     pub backlogged: bool,
     /// The operator wants it drained.
     pub drained: bool,
+    /// As how many next hops it appears.
+    pub next_hops: u32,
+    /// The capacity that one of them stands for; none where it is not known or there is one only.
+    pub capacity_per_hop: Option<f64>,
+    /// The routers that it may appear as, the own first; none where it is one router.
+    pub share_routers: Vec<ShareRow>,
 }
 
 /// A row of `show farm`: one server of one prefix.
@@ -68,6 +77,8 @@ pub struct FarmRow {
     pub nominal: Option<f64>,
     /// It is being drained.
     pub draining: bool,
+    /// As how many next hops it appears.
+    pub next_hops: u32,
 }
 
 /// The answer to `explain NAME`.
@@ -112,18 +123,18 @@ pub struct Explanation {
 /// What `explain` needs beside the service.
 #[derive(Clone, Copy, Debug)]
 pub struct Extra<'a> {
-    /// Wanted and confirmed.
-    pub reconciler: &'a Reconciler,
+    /// Its routers.
+    pub routers: &'a Routers,
     /// The configured number of equal-cost next hops.
     pub width: Option<u16>,
 }
 
 /// The rows of `show service`.
-pub fn services(services: &[Service]) -> Vec<ServiceRow> {
-    services.iter().map(row).collect()
+pub fn services(services: &[Service], routers: &Routers) -> Vec<ServiceRow> {
+    services.iter().map(|service| row(service, routers)).collect()
 }
 
-fn row(service: &Service) -> ServiceRow {
+fn row(service: &Service, routers: &Routers) -> ServiceRow {
     let estimator = &service.law.estimator;
     ServiceRow {
         name: service.config.name.clone(),
@@ -138,6 +149,9 @@ fn row(service: &Service) -> ServiceRow {
         queue: service.board().fill(),
         backlogged: estimator.backlogged(),
         drained: service.is_drained(),
+        next_hops: service.next_hops(),
+        capacity_per_hop: service.config.shares.and_then(|_| service.law.unit()),
+        share_routers: shares::rows(service, routers),
     }
 }
 
@@ -160,25 +174,27 @@ fn service_farm(area: &Area, service: &Service) -> Vec<FarmRow> {
             x: estimator.is_measuring().then(|| estimator.x()),
             nominal: estimator.nominal(),
             draining: service.is_drained(),
+            next_hops: service.next_hops(),
         });
-        rows.extend(area.originators(prefix).map(|(router, cost)| peer(area, prefix, (router, cost))));
+        rows.extend(area.servers(prefix).into_iter().map(|server| peer(area, prefix, server)));
     }
     rows
 }
 
-fn peer(area: &Area, prefix: &Prefix, (router, cost): (RouterId, u16)) -> FarmRow {
-    let record = area.record(router, prefix);
+fn peer(area: &Area, prefix: &Prefix, server: Server) -> FarmRow {
+    let record = area.record(server.router, prefix);
     let rate = |milli: Option<u32>| milli.map(|milli| f64::from(milli) / 1000.0);
     FarmRow {
         prefix: prefix.to_string(),
-        router: router.to_string(),
+        router: server.router.to_string(),
         own: false,
-        cost: Some(cost),
+        cost: Some(server.cost),
         record: record.is_some(),
         mu: rate(record.and_then(|r| r.mu)),
         x: rate(record.and_then(|r| r.x)),
         nominal: rate(record.and_then(|r| r.nominal)),
         draining: record.is_some_and(|r| r.flags.contains(ServiceFlags::DRAINING)),
+        next_hops: server.hops,
     }
 }
 
@@ -195,7 +211,7 @@ pub fn explain(service: &mut Service, area: &Area, (now, view): (Instant, &View<
     let json = |value: Result<Value, serde_json::Error>| value.unwrap_or_else(|error| Value::String(error.to_string()));
     let ago = |at: Instant| now.since(at).as_secs_f64();
     Explanation {
-        service: row(service),
+        service: row(service, extra.routers),
         policy: service.config.policy,
         announced: format!("{:?}: {}", service.choice.companion, service.choice.reason).to_lowercase(),
         in_database: view
@@ -205,7 +221,7 @@ pub fn explain(service: &mut Service, area: &Area, (now, view): (Instant, &View<
             .map(|(prefix, metric)| (prefix.to_string(), metric))
             .collect(),
         law: json(serde_json::to_value(&service.law)),
-        confirmed: match extra.reconciler.state() {
+        confirmed: match extra.routers.own().reconciler().state() {
             (Confirmation::Confirmed, _) => Confirmation::Confirmed.to_string(),
             (state, since) => format!("{state}, for {:.1} s", ago(since)),
         },
@@ -238,12 +254,13 @@ pub fn render(subject: &str, answer: Value, json: bool) -> Result<String, serde_
 
 fn service_table(rows: &[ServiceRow]) -> String {
     let mut table =
-        table(&["Service", "Prefixes", "Cost", "Capacity", "Offered", "Load", "Queue", "Standing", "Reason"]);
+        table(&["Service", "Prefixes", "Cost", "Hops", "Capacity", "Offered", "Load", "Queue", "Standing", "Reason"]);
     for row in rows {
         table.add_row([
             row.name.clone(),
             row.prefixes.join(" "),
             shown(row.cost),
+            hops(row),
             rate(row.mu),
             rate(Some(row.x)),
             percent(row.rho),
@@ -256,7 +273,7 @@ fn service_table(rows: &[ServiceRow]) -> String {
 }
 
 fn farm_table(rows: &[FarmRow]) -> String {
-    let mut table = table(&["Prefix", "Server", "Cost", "Capacity", "Offered", "Nominal", "Notes"]);
+    let mut table = table(&["Prefix", "Server", "Cost", "Hops", "Capacity", "Offered", "Nominal", "Notes"]);
     for row in rows {
         let mut notes = Vec::new();
         notes.extend(row.own.then_some("this server"));
@@ -266,6 +283,7 @@ fn farm_table(rows: &[FarmRow]) -> String {
             row.prefix.clone(),
             row.router.clone(),
             shown(row.cost),
+            row.next_hops.to_string(),
             rate(row.mu),
             rate(row.x),
             rate(row.nominal),
@@ -291,6 +309,13 @@ fn explanation(e: &Explanation) -> String {
     let stated: Vec<String> = e.in_database.iter().map(|(prefix, metric)| format!("{prefix} {metric}")).collect();
     line("in our LSAs", if stated.is_empty() { "nothing".into() } else { stated.join(", ") });
     line("confirmed", e.confirmed.clone());
+    if !e.service.share_routers.is_empty() {
+        let per_hop = rate(e.service.capacity_per_hop);
+        line("next hops", format!("{}, one per {per_hop} q/s of capacity", hops(&e.service)));
+    }
+    for router in &e.service.share_routers {
+        line("share router", router.to_string());
+    }
     line("policy", format!("{:?}, at most {} cost changes an hour", e.policy, e.changes_per_hour).to_lowercase());
     if let Some(outlook) = e.outlook {
         line("would change it", would_change(outlook));
@@ -351,6 +376,14 @@ fn explanation(e: &Explanation) -> String {
     }
     let _ = write!(text, "\n{}", farm_table(&e.farm));
     text
+}
+
+/// Next hops, of how many.
+fn hops(row: &ServiceRow) -> String {
+    match row.share_routers.len() {
+        0 => row.next_hops.to_string(),
+        most => format!("{} of {most}", row.next_hops),
+    }
 }
 
 fn would_change(outlook: law::Outlook) -> String {

@@ -1,5 +1,6 @@
 //! What our area's database says about the farm, as one value: recomputed, never patched.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ospf_proto::id::{AreaId, Domain, IfaceId, RouterId};
@@ -22,6 +23,8 @@ const WIDTH: u16 = 16;
 pub struct Area {
     /// Our Router ID.
     pub me: RouterId,
+    /// Our other routers, of which each is one of our shares.
+    pub mine: BTreeSet<RouterId>,
     /// Every other reachable router.
     pub routers: BTreeSet<RouterId>,
     /// Those of them that forward (R-bit).
@@ -34,6 +37,17 @@ pub struct Area {
     pub originators: BTreeMap<Prefix, BTreeMap<RouterId, u16>>,
     /// The other routers on each of our links.
     pub links: Vec<BTreeSet<RouterId>>,
+}
+
+/// A server of a prefix, with all routers that it appears as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The router that speaks for it.
+    pub router: RouterId,
+    /// The lowest metric of its routers.
+    pub cost: u16,
+    /// How many of them advertise the prefix at that metric.
+    pub hops: u32,
 }
 
 /// A Farm TLV that does not decode: dropped whole.
@@ -50,6 +64,8 @@ pub struct Malformed {
 pub struct Place<'a> {
     /// Our Router ID.
     pub me: RouterId,
+    /// Our other routers.
+    pub mine: &'a BTreeSet<RouterId>,
     /// Our area.
     pub area: AreaId,
     /// SPF's tree; without one nobody is reachable.
@@ -61,8 +77,9 @@ pub struct Place<'a> {
 impl Area {
     /// Reads the database.
     pub fn read(lsdb: &Lsdb, place: Place<'_>) -> Self {
-        let mut area = Area { me: place.me, ..Area::default() };
-        let reachable = |router: RouterId| router != place.me && place.tree.is_some_and(|t| t.router(router).is_some());
+        let mut area = Area { me: place.me, mine: place.mine.clone(), ..Area::default() };
+        let own = |router| router == place.me || place.mine.contains(&router);
+        let reachable = |router: RouterId| !own(router) && place.tree.is_some_and(|t| t.router(router).is_some());
         let mut links: BTreeMap<IfaceId, BTreeSet<RouterId>> = BTreeMap::new();
         for (key, entry) in lsdb.iter().filter(|(_, entry)| !entry.is_max_age(place.now)) {
             if !reachable(key.adv_router) {
@@ -122,23 +139,50 @@ impl Area {
         self.originators.get(prefix).into_iter().flatten().map(|(router, metric)| (*router, *metric))
     }
 
-    /// The others that advertise `prefix` for better than as a last resort.
-    pub fn alive(&self, prefix: &Prefix) -> impl Iterator<Item = (RouterId, u16)> {
-        self.originators(prefix).filter(|(_, metric)| *metric < LAST_RESORT_COST)
+    /// The other servers of `prefix`, lowest Router ID first: routers that name the same owner of the service are one.
+    pub fn servers(&self, prefix: &Prefix) -> Vec<Server> {
+        let mut servers: BTreeMap<RouterId, Server> = BTreeMap::new();
+        for (router, cost) in self.originators(prefix) {
+            let router = self.owner(router, prefix);
+            let server = servers.entry(router).or_insert(Server { router, cost, hops: 0 });
+            match cost.cmp(&server.cost) {
+                Ordering::Less => (server.cost, server.hops) = (cost, 1),
+                Ordering::Equal => server.hops = server.hops.saturating_add(1),
+                Ordering::Greater => {}
+            }
+        }
+        servers.into_values().collect()
     }
 
-    /// How many others serve `prefix` at the cost of the best of them and are not being drained.
+    /// Whose service `router` advertises: its own, unless it says that it is a share of another. Nobody is a share of ours
+    /// but our own routers.
+    fn owner(&self, router: RouterId, prefix: &Prefix) -> RouterId {
+        let of_prefix = |r: &&ServiceRecord| r.prefix == prefix.address() && r.prefix_len == prefix.length();
+        let records = || self.farm.get(&router).into_iter().flat_map(|tlv| &tlv.services).filter(of_prefix);
+        let own = |owner: RouterId| owner == self.me || self.mine.contains(&owner);
+        if records().any(|record| record.owner == router) {
+            return router;
+        }
+        records().map(|record| record.owner).find(|owner| !own(*owner)).unwrap_or(router)
+    }
+
+    /// How many other servers advertise `prefix` for better than as a last resort.
+    pub fn alive(&self, prefix: &Prefix) -> usize {
+        self.servers(prefix).into_iter().filter(|server| server.cost < LAST_RESORT_COST).count()
+    }
+
+    /// How many other servers serve `prefix` at the cost of the best of them and are not being drained.
     pub fn serving(&self, prefix: &Prefix) -> usize {
-        let lowest = self.alive(prefix).map(|(_, metric)| metric).min();
-        self.alive(prefix)
-            .filter(|(_, metric)| Some(*metric) == lowest)
-            .filter(|(router, _)| {
-                !self.record(*router, prefix).is_some_and(|r| r.flags.contains(ServiceFlags::DRAINING))
-            })
-            .count()
+        let mut servers = self.servers(prefix);
+        servers.retain(|server| server.cost < LAST_RESORT_COST);
+        let lowest = servers.iter().map(|server| server.cost).min();
+        let drains = |server: &Server| {
+            self.record(server.router, prefix).is_some_and(|r| r.flags.contains(ServiceFlags::DRAINING))
+        };
+        servers.iter().filter(|server| Some(server.cost) == lowest && !drains(server)).count()
     }
 
-    /// What `router` says of its service `prefix`.
+    /// What `router` says of its service `prefix`. What another says about it is not believed.
     pub fn record(&self, router: RouterId, prefix: &Prefix) -> Option<&ServiceRecord> {
         let records = &self.farm.get(&router)?.services;
         records.iter().find(|r| r.owner == router && r.prefix == prefix.address() && r.prefix_len == prefix.length())
@@ -146,17 +190,21 @@ impl Area {
 
     /// The farm of `prefix` as the law sees it; `width` is the configured number of equal-cost next hops.
     pub fn farm_of(&self, prefix: &Prefix, width: Option<u16>) -> Farm {
-        let peer = |(router, cost)| {
-            let record = self.record(router, prefix);
-            Peer { router, cost, claim: record.map(claim), hops: record.map_or(1, |record| u32::from(record.m.max(1))) }
+        let peer = |server: Server| {
+            let claim = self.record(server.router, prefix).map(claim);
+            Peer { router: server.router, cost: server.cost, claim, hops: server.hops }
         };
-        let told = self.link_routers().filter_map(|r| self.farm.get(&r)).map(|tlv| tlv.ecmp_width).filter(|w| *w > 0);
-        let width = width.or(told.min()).unwrap_or(WIDTH);
         Farm {
-            peers: self.originators(prefix).map(peer).collect(),
-            width: usize::from(width),
+            peers: self.servers(prefix).into_iter().map(peer).collect(),
+            width: usize::from(self.width(width)),
             by_capacity: self.share_by_capacity(),
         }
+    }
+
+    /// How many equal-cost next hops the routers install: as configured, else the least that a router of our links tells.
+    pub fn width(&self, configured: Option<u16>) -> u16 {
+        let told = self.link_routers().filter_map(|r| self.farm.get(&r)).map(|tlv| tlv.ecmp_width).filter(|w| *w > 0);
+        configured.or(told.min()).unwrap_or(WIDTH)
     }
 
     /// The routers on our links that forward.
@@ -278,5 +326,59 @@ mod tests {
         assert_eq!(lab.area().serving(&any), 2);
         lab.drain(4, "2001:db8::53/128");
         assert_eq!(lab.area().serving(&any), 1);
+    }
+
+    const DNS: &str = "2001:db8::53/128";
+
+    /// Server 3 with its share routers 30 and 31, and server 4.
+    fn shared() -> Lab {
+        let mut lab = Lab::new();
+        lab.router(2, true);
+        for router in [3, 30, 31, 4] {
+            lab.server(router, &[(DNS, 10)]);
+            let owner = if router == 4 { 4 } else { 3 };
+            lab.information(router, &[farm_tlv(owner, DNS, Some(owner * 1000), 500)]);
+        }
+        lab
+    }
+
+    #[test]
+    fn a_server_that_appears_as_several_routers_counts_once_with_its_next_hops() {
+        let area = shared().area();
+        let farm = area.farm_of(&prefix(DNS), None);
+        let seen: Vec<_> = farm.peers.iter().map(|p| (p.router.0, p.hops, p.claim.and_then(|c| c.mu))).collect();
+        assert_eq!(seen, [(3, 3, Some(3.0)), (4, 1, Some(4.0))]);
+        assert_eq!((area.alive(&prefix(DNS)), area.serving(&prefix(DNS))), (2, 2));
+    }
+
+    #[test]
+    fn only_the_routers_at_the_lowest_metric_are_next_hops() {
+        let mut lab = shared();
+        lab.prefixes(31, RouterId(31), &[("2001:db8::54/128", 10)], PrefixOptions::empty());
+        lab.server(32, &[(DNS, 21)]);
+        lab.information(32, &[farm_tlv(3, DNS, None, 0)]);
+        let area = lab.area();
+        assert_eq!(area.servers(&prefix(DNS))[0], Server { router: RouterId(3), cost: 10, hops: 3 });
+        // Without a record of that prefix it is a server of its own.
+        assert_eq!(area.servers(&prefix("2001:db8::54/128"))[0].router, RouterId(31));
+    }
+
+    #[test]
+    fn what_a_share_says_of_its_owner_is_not_believed() {
+        let mut lab = shared();
+        lab.cut(3);
+        let farm = lab.area().farm_of(&prefix(DNS), None);
+        assert_eq!(farm.peers[0], Peer { router: RouterId(3), cost: 10, claim: None, hops: 2 });
+    }
+
+    #[test]
+    fn my_other_routers_are_not_peers_and_nobody_else_is_a_share_of_mine() {
+        let mut lab = shared();
+        lab.information(4, &[farm_tlv(1, DNS, Some(9), 9)]);
+        let area = lab.area_of(&[3, 30, 31]);
+        let any = prefix(DNS);
+        assert_eq!(area.servers(&any), [Server { router: RouterId(4), cost: 10, hops: 1 }]);
+        assert!(!area.routers.contains(&RouterId(30)));
+        assert_eq!(area.record(RouterId(4), &any), None);
     }
 }

@@ -4,19 +4,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
+
+use super::netlink::{Requests, addresses};
 
 /// The loopback interface has this index in every network namespace (LOOPBACK_IFINDEX of Linux).
 const LO: u32 = 1;
-const FOREVER: u32 = u32::MAX;
-/// The addresses of this thread's namespace.
-const ADDRESSES: &str = "/proc/thread-self/net/if_inet6";
 const EADDRNOTAVAIL: i32 = 99;
 
 /// An address could not be put on `lo` or taken away.
@@ -39,31 +34,21 @@ impl LoopbackError {
 }
 
 /// Puts addresses on `lo` of the namespace it was opened in. The kernel answers at once: nothing to await.
+#[derive(Debug)]
 pub struct Loopback {
-    socket: Socket,
-    sequence: u32,
-}
-
-impl std::fmt::Debug for Loopback {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loopback").finish_non_exhaustive()
-    }
+    requests: Requests,
 }
 
 impl Loopback {
     /// Opens a netlink socket in this thread's namespace.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        socket.set_non_blocking(true)?;
-        Ok(Loopback { socket, sequence: 0 })
+        Ok(Loopback { requests: Requests::open()? })
     }
 
     /// Puts an address on `lo`; one that is there already is given our lifetimes.
     pub fn add(&mut self, address: Ipv6Addr) -> Result<(), LoopbackError> {
         let message = RouteNetlinkMessage::NewAddress(message(address));
-        self.request(message, NLM_F_CREATE | NLM_F_REPLACE).map_err(|source| LoopbackError {
+        self.requests.order(message, NLM_F_CREATE | NLM_F_REPLACE).map_err(|source| LoopbackError {
             operation: "adding",
             address,
             source,
@@ -72,7 +57,7 @@ impl Loopback {
 
     /// Takes an address from `lo`; one that is not there is no error.
     pub fn remove(&mut self, address: Ipv6Addr) -> Result<(), LoopbackError> {
-        match self.request(RouteNetlinkMessage::DelAddress(message(address)), 0) {
+        match self.requests.order(RouteNetlinkMessage::DelAddress(message(address)), 0) {
             Err(error) if error.raw_os_error() == Some(EADDRNOTAVAIL) => Ok(()),
             other => other.map_err(|source| LoopbackError { operation: "removing", address, source }),
         }
@@ -80,39 +65,8 @@ impl Loopback {
 
     /// Whether the address is on `lo`.
     pub fn has(&self, address: Ipv6Addr) -> Result<bool, LoopbackError> {
-        let text = std::fs::read_to_string(ADDRESSES).map_err(|source| LoopbackError {
-            operation: "looking for",
-            address,
-            source,
-        })?;
-        let wanted = format!("{:032x}", u128::from(address));
-        Ok(text.lines().any(|line| line.starts_with(&wanted) && line.ends_with(" lo")))
-    }
-
-    fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
-        let mut buffer = Vec::with_capacity(8 * 1024);
-        loop {
-            buffer.clear();
-            self.socket.recv(&mut buffer, 0)?;
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&buffer).map_err(io::Error::other)?;
-            if answer.header.sequence_number != self.sequence {
-                continue;
-            }
-            return match answer.payload {
-                NetlinkPayload::Error(error) if error.raw_code() == 0 => Ok(()),
-                NetlinkPayload::Error(error) => Err(io::Error::from_raw_os_error(-error.raw_code())),
-                other => Err(io::Error::other(format!("unexpected answer {other:?}"))),
-            };
-        }
+        let found = addresses().map_err(|source| LoopbackError { operation: "looking for", address, source })?;
+        Ok(found.iter().any(|row| row.address == address && row.interface == "lo"))
     }
 }
 
@@ -123,7 +77,7 @@ fn message(address: Ipv6Addr) -> AddressMessage {
     message.header.index = LO;
     let mut lifetimes = CacheInfo::default();
     lifetimes.ifa_preferred = 0;
-    lifetimes.ifa_valid = FOREVER;
+    lifetimes.ifa_valid = u32::MAX;
     message.attributes = vec![
         AddressAttribute::Local(IpAddr::V6(address)),
         AddressAttribute::Address(IpAddr::V6(address)),

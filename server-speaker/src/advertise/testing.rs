@@ -143,9 +143,15 @@ impl Lab {
     }
 
     pub(crate) fn area(&self) -> Area {
+        self.area_of(&[])
+    }
+
+    /// The area as router 1 sees it that has these routers beside.
+    pub(crate) fn area_of(&self, mine: &[u32]) -> Area {
+        let mine = mine.iter().map(|id| RouterId(*id)).collect();
         let now = Instant::EPOCH;
         let tree = Graph::build(&self.lsdb, AREA, now).tree(ME);
-        let mut area = Area::read(&self.lsdb, Place { me: ME, area: AREA, tree: Some(&tree), now });
+        let mut area = Area::read(&self.lsdb, Place { me: ME, mine: &mine, area: AREA, tree: Some(&tree), now });
         area.routers.remove(&DR);
         area.farm.remove(&DR);
         area.links.iter_mut().for_each(|link| {

@@ -8,9 +8,10 @@ mod load;
 mod monitor;
 mod probe;
 mod service;
+mod shares;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,8 +24,12 @@ use ospfd_lite::config::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use service::ServiceTable;
+use crate::law::Shares;
+
+use service::{Given, ServiceTable};
 pub use service::{SelfTestConfig, ServiceConfig};
+pub use shares::ShareRouter;
+use shares::{ShareKeys, check_interfaces};
 
 /// Where the control socket is unless configured.
 pub const CONTROL: &str = "/run/server-speaker/control.sock";
@@ -47,6 +52,8 @@ struct ServerFile {
     limits: LimitsTable,
     ecmp_width: Option<Ranged<1, 8191>>,
     linger: Option<Seconds<2_000, 600_000>>,
+    share_router_ids: Option<Spanned<String>>,
+    share_link_local: Option<Spanned<Text<Ipv6Addr>>>,
     #[serde(default)]
     peers_in_place: Vec<Text<RouterId>>,
     #[serde(default)]
@@ -72,6 +79,9 @@ pub struct ServerConfig {
     pub ecmp_width: Option<u16>,
     /// After leaving, the longest time that address and service stay for packets on their way.
     pub linger: Duration,
+    /// The routers that this server appears as, its own first; none where no service has policy `shares`: then it is one
+    /// router, and speaks from whatever link-local address there is.
+    pub share_routers: Vec<ShareRouter>,
     /// Routers known to follow a metric that changes in place.
     pub peers_in_place: BTreeSet<RouterId>,
     /// The services; at least one.
@@ -93,14 +103,22 @@ impl ServerConfig {
         };
         let engine = engine_config(source, keys)?;
         let allowed = allowed_prefixes(source, &file.allow_prefixes)?;
+        let keys = ShareKeys { router_ids: file.share_router_ids.as_ref(), link_local: file.share_link_local.as_ref() };
+        let mut share_routers = keys.routers(source, engine.router_id)?;
+        let given = Given { allowed: &allowed, routers: share_routers.len() };
         if file.service.is_empty() {
             return Err(source.whole("no [[service]]; at least one is needed"));
         }
         let mut services: Vec<ServiceConfig> = Vec::new();
         for table in &file.service {
-            let service = table.check(source, &allowed)?;
+            let service = table.check(source, given)?;
             table.check_beside(source, (&service, &services))?;
             services.push(service);
+        }
+        let shares = services.iter().filter_map(|service| service.shares).map(Shares::most).max();
+        share_routers.truncate(shares.map_or(0, |most| most as usize));
+        if shares.is_some() {
+            check_interfaces(source, &engine, &file.interface)?;
         }
         let prefixes: usize = services.iter().map(|s| s.prefixes.len()).sum();
         if prefixes > PREFIXES_MAX {
@@ -116,6 +134,7 @@ impl ServerConfig {
             metrics: file.metrics.map(|address| address.0),
             ecmp_width: file.ecmp_width.map(Ranged::get),
             linger: file.linger.map_or(Duration::from_secs(5), Seconds::get),
+            share_routers,
             peers_in_place: file.peers_in_place.iter().map(|text| text.0).collect(),
             services,
         })

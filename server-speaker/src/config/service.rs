@@ -8,15 +8,16 @@ use std::time::Duration;
 use ospf_proto::lsa::Prefix;
 use ospfd_lite::config::{ConfigError, Ranged, Seconds, Source, Text};
 use serde::Deserialize;
-use toml::Spanned;
+use toml::{Spanned, Value};
 
 use crate::advertise::Strategy;
-use crate::law::{PARAMETERS, Policy, Tuning};
+use crate::law::{PARAMETERS, Policy, Shares, Tuning};
 use crate::monitor::MonitorConfig;
 use crate::monitor::probe::dns::Transport;
 use crate::monitor::probe::{DnsProbe, ProbeKind, SelfTestOptions};
 
 use super::monitor::{Context, MonitorTable, check_together};
+use super::shares::shares;
 
 /// The greatest rate that the Farm TLV can tell (u32 in 0.001 q/s, all-ones is unknown).
 const RATE_MAX: f64 = 4_294_967.0;
@@ -35,6 +36,7 @@ pub(super) struct ServiceTable {
     monitor: Spanned<Vec<MonitorTable>>,
     capacity: Option<Spanned<f64>>,
     policy: Option<Spanned<PolicyName>>,
+    shares: Option<Spanned<Value>>,
     strategy: Option<Spanned<StrategyName>>,
     min_serving: Option<Ranged<0, 255>>,
     #[serde(default)]
@@ -54,8 +56,8 @@ struct SelfTestTable {
     concurrency: Option<Ranged<1, 1024>>,
 }
 
-/// Policies that may be named; not all are there yet.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// Policies that may be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum PolicyName {
     Goodput,
@@ -73,6 +75,15 @@ enum StrategyName {
     WithLink,
     WithSpf,
     External,
+}
+
+/// What the top of the file gives to every service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    /// `allow-prefixes`.
+    pub(super) allowed: &'a BTreeSet<Prefix>,
+    /// The routers that this server can appear as; none without `share-router-ids`.
+    pub(super) routers: usize,
 }
 
 /// A checked self-test.
@@ -99,6 +110,8 @@ pub struct ServiceConfig {
     pub capacity: Option<f64>,
     /// How the cost is chosen.
     pub policy: Policy,
+    /// As how many next hops it appears; none: as one.
+    pub shares: Option<Shares>,
     /// How a cost change is announced.
     pub strategy: Strategy,
     /// A drain waits while fewer other servers than this are in the class.
@@ -137,14 +150,14 @@ impl ServiceConfig {
 
 impl ServiceTable {
     /// The service, if all of its keys make sense.
-    pub(super) fn check(&self, source: &Source, allowed: &BTreeSet<Prefix>) -> Result<ServiceConfig, ConfigError> {
+    pub(super) fn check(&self, source: &Source, given: Given<'_>) -> Result<ServiceConfig, ConfigError> {
         let name = self.name.get_ref();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             let message = format!("\"{name}\" is not allowed; 1..=64 letters, digits, `-`, `_` or `.`");
             return Err(source.error(self.name.span(), message));
         }
-        let prefixes = self.check_prefixes(source, allowed)?;
+        let prefixes = self.check_prefixes(source, given.allowed)?;
         let capacity = self.check_capacity(source)?;
         let policy = self.check_policy(source, capacity)?;
         let monitors = self.monitors(source, &prefixes)?;
@@ -156,6 +169,7 @@ impl ServiceTable {
             prefixes,
             capacity,
             policy,
+            shares: self.check_shares(source, given.routers)?,
             strategy: self.check_strategy(source)?,
             min_serving: self.min_serving.map_or(1, Ranged::get),
             last_resort: self.last_resort,
@@ -296,13 +310,25 @@ impl ServiceTable {
     fn check_policy(&self, source: &Source, capacity: Option<f64>) -> Result<Policy, ConfigError> {
         let Some(policy) = &self.policy else { return Ok(Policy::default()) };
         match policy.get_ref() {
-            PolicyName::Goodput => Ok(Policy::Goodput),
+            PolicyName::Goodput | PolicyName::Shares => Ok(Policy::Goodput),
             PolicyName::Static => Ok(Policy::Static),
             PolicyName::Naive if capacity.is_some() => Ok(Policy::Naive),
             PolicyName::Naive => Err(source.error(policy.span(), "\"naive\" needs `capacity` beside it")),
-            PolicyName::Shares => {
-                Err(source.error(policy.span(), "\"shares\" is not yet supported; \"goodput\" or \"static\""))
+        }
+    }
+
+    fn check_shares(&self, source: &Source, routers: usize) -> Result<Option<Shares>, ConfigError> {
+        match (&self.policy, &self.shares) {
+            (Some(policy), _) if *policy.get_ref() == PolicyName::Shares && routers == 0 => {
+                let message = "\"shares\" needs share-router-ids at the top: a block of Router IDs for the other routers that \
+                               this server appears as";
+                Err(source.error(policy.span(), message))
             }
+            (Some(policy), key) if *policy.get_ref() == PolicyName::Shares => {
+                shares(source, key.as_ref(), routers).map(Some)
+            }
+            (_, Some(key)) => Err(source.error(key.span(), "shares needs policy = \"shares\" beside it")),
+            _ => Ok(None),
         }
     }
 

@@ -2,7 +2,7 @@ use ospf_proto::id::RouterId;
 
 use super::*;
 use crate::advertise::Strategy;
-use crate::law::{PARAMETERS, Policy, Tuning};
+use crate::law::{PARAMETERS, Policy, Shares, Tuning};
 use crate::monitor::{MonitorConfig, ProcessTarget, Protocol};
 
 const HEAD: &str = "router-id = \"192.0.2.11\"\n[[interface]]\nname = \"eth0\"\n";
@@ -101,10 +101,6 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         (
             service("capacity = 0.0\n"),
             "s.toml:8: service[0].capacity: 0 is not allowed; 0.001..=4294967 queries per second",
-        ),
-        (
-            service("policy = \"shares\"\n"),
-            "s.toml:8: service[0].policy: \"shares\" is not yet supported; \"goodput\" or \"static\"",
         ),
         (service("policy = \"naive\"\n"), "s.toml:8: service[0].policy: \"naive\" needs `capacity` beside it"),
         (
@@ -230,4 +226,63 @@ fn a_self_test_asks_what_the_dns_probe_asks() {
     let error =
         with("{ probe = { dns = { name = \"example.\", type = \"SOA\", transport = \"tcp\" } } }, ").unwrap_err();
     assert!(error.contains("by UDP"), "{error}");
+}
+
+const BLOCK: &str = "share-router-ids = \"192.0.2.64/29\"\n";
+
+#[test]
+fn a_server_appears_as_its_own_router_and_those_of_its_block() {
+    let file = |keys: &str| load(&format!("{BLOCK}{HEAD}{SERVICE}policy = \"shares\"\n{keys}")).unwrap();
+    let config = file("");
+    assert_eq!(config.services[0].policy, Policy::Goodput);
+    assert_eq!(config.services[0].shares, Some(Shares::Auto(9)), "eight of the block and the own");
+    let first = config.share_routers.first().unwrap();
+    assert_eq!((first.id, first.link_local), (RouterId(0xc000_020b), "fe80::5a:c000:20b:0".parse().unwrap()));
+    let last = config.share_routers.last().unwrap();
+    assert_eq!((last.id, last.link_local), (RouterId(0xc000_0247), "fe80::5a:c000:20b:8".parse().unwrap()));
+    let config = file("shares = 3\n");
+    assert_eq!((config.services[0].shares, config.share_routers.len()), (Some(Shares::Fixed(3)), 3));
+    let config = load(&format!("{BLOCK}{HEAD}{SERVICE}")).unwrap();
+    assert_eq!((config.services[0].shares, config.share_routers.len()), (None, 0), "a block alone does nothing");
+    let large = "share-router-ids = \"10.0.0.0/24\"\nshare-link-local = \"fe80::77:10\"\n";
+    let config = load(&format!("{large}{HEAD}{SERVICE}policy = \"shares\"\n")).unwrap();
+    assert_eq!((config.services[0].shares, config.share_routers.len()), (Some(Shares::Auto(16)), 16));
+    assert_eq!(config.share_routers[15].link_local, "fe80::77:1f".parse::<std::net::Ipv6Addr>().unwrap());
+}
+
+#[test]
+fn what_is_wrong_with_shares_is_said() {
+    let shared = |top: &str, keys: &str| format!("{top}{HEAD}{SERVICE}policy = \"shares\"\n{keys}");
+    let block = |text: &str| shared(&format!("share-router-ids = \"{text}\"\n"), "");
+    let point_to_point = HEAD.replace("\"eth0\"", "\"eth0\"\ntype = \"point-to-point\"");
+    let elected = HEAD.replace("\"eth0\"", "\"eth0\"\npriority = 1");
+    for (text, expected) in [
+        (shared("", ""), "s.toml:8: service[0].policy: \"shares\" needs share-router-ids at the top"),
+        (shared(BLOCK, "shares = 10\n"), "service[0].shares: 10 is not allowed: share-router-ids has 8 Router IDs"),
+        (shared(BLOCK, "shares = 17\n"), "service[0].shares: 17 is not allowed; \"auto\" or 1..=16"),
+        (shared(BLOCK, "shares = 0\n"), "service[0].shares: 0 is not allowed; \"auto\" or 1..=16"),
+        (shared(BLOCK, "shares = \"many\"\n"), "service[0].shares: \"many\" is not allowed; \"auto\" or 1..=16"),
+        (
+            format!("{BLOCK}{HEAD}{SERVICE}shares = 2\n"),
+            "service[0].shares: shares needs policy = \"shares\" beside it",
+        ),
+        (block("192.0.2.8/29"), "s.toml:1: share-router-ids: \"192.0.2.8/29\" is not allowed: it holds the router-id"),
+        (block("192.0.2.0/24"), "it holds the router-id 192.0.2.11; a block beside it"),
+        (block("0.0.0.0/28"), "it begins with 0.0.0.0, which no router may have"),
+        (block("192.0.2.65/29"), "is not allowed; a block of 1 to 256 Router IDs such as \"192.0.2.16/28\""),
+        (block("10.0.0.0/8"), "is not allowed; a block of 1 to 256 Router IDs such as \"192.0.2.16/28\""),
+        (
+            shared(&format!("{BLOCK}share-link-local = \"2001:db8::1\"\n"), ""),
+            "s.toml:2: share-link-local: 2001:db8::1 is not allowed; the first of 16 addresses in fe80::/64",
+        ),
+        (
+            format!("share-link-local = \"fe80::1\"\n{HEAD}{SERVICE}"),
+            "s.toml:1: share-link-local: share-link-local needs share-router-ids beside it",
+        ),
+        (shared(BLOCK, "").replace(HEAD, &point_to_point), "eth0 is a point-to-point link"),
+        (shared(BLOCK, "").replace(HEAD, &elected), "priority 1 is not allowed on eth0 with policy \"shares\""),
+    ] {
+        let error = load(&text).unwrap_err();
+        assert!(error.contains(expected), "{error}\n{text}");
+    }
 }
