@@ -5,7 +5,7 @@ mod common;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use common::{agree_on_a_broadcast_link, share_an_address};
+use common::{agree_on_a_broadcast_link, share_an_address, shares::four_routers_of_one_server};
 use interop::{
     harness::{self, LabTest, Needs},
     lab::Lab,
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         frr_10_and_bird_2_17_agree,
         bird_3_and_the_hosts_frr_agree,
         frr_10_shares_an_address_over_three_servers,
+        four_routers_of_one_server_behind_frr_10,
+        four_routers_of_one_server_behind_bird_2_17,
     ];
     tests.push(LabTest::new("frr_10_and_bird_2_17_agree_without_root", frr_10_and_bird_2_17_agree).rootless());
     harness::main(Needs::Peers, &tests)
@@ -34,4 +36,12 @@ fn bird_3_and_the_hosts_frr_agree(lab: &mut Lab) -> Result<()> {
 
 fn frr_10_shares_an_address_over_three_servers(lab: &mut Lab) -> Result<()> {
     share_an_address(lab, &Version::Frr(Some(trixie()?)), &Version::Bird(None))
+}
+
+fn four_routers_of_one_server_behind_frr_10(lab: &mut Lab) -> Result<()> {
+    four_routers_of_one_server(lab, &Version::Frr(Some(trixie()?)))
+}
+
+fn four_routers_of_one_server_behind_bird_2_17(lab: &mut Lab) -> Result<()> {
+    four_routers_of_one_server(lab, &Version::Bird(Some(trixie()?)))
 }

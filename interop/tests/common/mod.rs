@@ -5,6 +5,7 @@ pub(crate) mod arms;
 pub(crate) mod bench;
 pub(crate) mod liar;
 pub(crate) mod ours;
+pub(crate) mod shares;
 pub(crate) mod stated;
 
 use std::{
