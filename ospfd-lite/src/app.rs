@@ -1,16 +1,20 @@
 //! The router daemon: the driver's route changes go to the kernel, requests are answered, and it leaves in order.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ospf_proto::ctx::Event;
 use ospf_proto::engine::{Command, Config, View};
+use ospf_proto::lsa::Prefix;
 use ospf_proto::state::{IfaceState, NeighborState};
-use ospfd_lite::control::{Request, Response, show};
-use ospfd_lite::netio::fib::{Fib, FibOptions, sysctl_warnings};
+use ospfd_lite::control::{Request, Response, explain, farm, show};
+use ospfd_lite::metrics::{MetricsServer, RouterMetrics, Scrape};
+use ospfd_lite::netio::fib::{Fib, FibOptions, prepare_sysctls};
 use ospfd_lite::netio::{Driver, DriverEvent, Error, Options, Signal, Turn};
+use ospfd_lite::share::{Sharer, Weights};
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long to wait for the acknowledgments of our flushed LSAs when leaving.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -22,7 +26,10 @@ const HELLO_MARGIN: Duration = Duration::from_millis(500);
 pub(crate) struct AppOptions {
     pub(crate) config: Config,
     pub(crate) control: PathBuf,
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) fib: FibOptions,
+    pub(crate) weights: Weights,
+    pub(crate) set_hash_policy: bool,
 }
 
 /// Runs until a signal ends it.
@@ -32,10 +39,17 @@ pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
     let dead = active().map(|iface| iface.dead_interval).max().unwrap_or(0);
     let router_id = options.config.router_id;
     let mut driver = Driver::new(Options { config: options.config, control: Some(options.control) })?;
-    let mut app = App { fib: Fib::open(options.fib)?, first_spf: FirstSpf::default(), all_heard: false, leaving: None };
-    for warning in sysctl_warnings() {
-        warn!("{warning}");
-    }
+    let mut app = App {
+        fib: Fib::open(options.fib)?,
+        sharer: Sharer::new(options.weights),
+        metrics: RouterMetrics::default(),
+        first_spf: FirstSpf::default(),
+        all_heard: false,
+        leaving: None,
+    };
+    let mut scrapes = options.metrics.map(listen).transpose()?;
+    prepare_sysctls(options.set_hash_policy);
+    driver.command(Command::RouterInformation(vec![app.sharer.tlv(app.fib.width()).to_tlv()]));
     info!("router {router_id} runs");
     notify(sd_notify::NotifyState::Ready);
     // By then every living neighbor has said Hello.
@@ -44,7 +58,7 @@ pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
     loop {
         tokio::select! {
             event = driver.next() => match event? {
-                DriverEvent::Turn(turn) => app.turn(&driver.view(), &turn),
+                DriverEvent::Turn(turn) => app.turn(&driver, &turn),
                 DriverEvent::Control(pending) => {
                     let response = app.answer(&driver, &pending.request);
                     pending.answer(response);
@@ -63,6 +77,8 @@ pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
                 }
             },
             () = app.fib.follow() => {}
+            () = sleep_until(app.sharer.due().unwrap_or(release)), if app.sharer.due().is_some() => app.weigh(&driver),
+            scrape = next_scrape(&mut scrapes) => app.scrape(&driver, scrape),
             () = sleep_until(all_heard), if !app.all_heard => {
                 app.all_heard = true;
                 app.consider_release(&driver.view());
@@ -90,23 +106,51 @@ fn notify(state: sd_notify::NotifyState<'_>) {
     }
 }
 
+fn listen(address: SocketAddr) -> Result<MetricsServer, Error> {
+    MetricsServer::bind(address).map_err(Error::io(format!("listening for scrapes of the metrics at {address}"), ""))
+}
+
+async fn next_scrape(metrics: &mut Option<MetricsServer>) -> Scrape {
+    match metrics {
+        Some(metrics) => metrics.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 struct App {
     fib: Fib,
+    sharer: Sharer,
+    metrics: RouterMetrics,
     first_spf: FirstSpf,
     all_heard: bool,
     leaving: Option<Instant>,
 }
 
 impl App {
-    fn turn(&mut self, view: &View<'_>, turn: &Turn) {
+    fn turn(&mut self, driver: &Driver, turn: &Turn) {
         if self.leaving.is_some() {
             // Without our own LSAs there are no routes; but the neighbors use us until they have the flush.
             return;
         }
-        self.fib.apply(&turn.routes);
+        let view = driver.view();
+        let changes = self.sharer.follow(&view, &turn.routes, Instant::now());
+        let done = self.fib.counters().done;
+        self.fib.apply(changes);
+        let operations = self.fib.counters().done - done;
+        if operations > 0 {
+            self.metrics.reacted(driver.woken().elapsed(), operations);
+        }
         if self.fib.holds_former() {
             self.first_spf.events(&turn.events);
-            self.consider_release(view);
+            self.consider_release(&view);
+        }
+    }
+
+    /// Weights change by themselves.
+    fn weigh(&mut self, driver: &Driver) {
+        if self.leaving.is_none() {
+            let changes = self.sharer.follow(&driver.view(), &[], Instant::now());
+            self.fib.apply(changes);
         }
     }
 
@@ -116,16 +160,22 @@ impl App {
         }
     }
 
-    fn answer(&self, driver: &Driver, request: &Request) -> Response {
+    fn answer(&mut self, driver: &Driver, request: &Request) -> Response {
+        let view = driver.view();
         match request.words().as_slice() {
             ["show", "route"] => {
-                let view = driver.view();
                 let mut rows = show::routes(&view);
                 for (row, (prefix, route)) in rows.iter_mut().zip(view.routes()) {
-                    row.fib = Some(self.fib.status(prefix, route));
+                    let own = if route.next_hops.is_empty() { "own" } else { "connected" };
+                    row.fib = Some(self.fib.status(prefix).unwrap_or_else(|| own.to_owned()));
                 }
                 Response::of(&rows)
             }
+            ["show", "route", prefix, "explain"] => match parse_prefix(prefix) {
+                Ok(prefix) => Response::of(&explain::route(&view, &self.fib, &self.sharer, &prefix)),
+                Err(error) => Response::Error(error),
+            },
+            ["show", "farm"] => Response::of(&farm::farms(&view, &mut self.fib, &self.sharer)),
             ["show", "counters"] => {
                 let mut counters = driver.counters();
                 counters.fib = Some(self.fib.counters());
@@ -134,6 +184,21 @@ impl App {
             _ => driver.show(request),
         }
     }
+
+    fn scrape(&mut self, driver: &Driver, scrape: Scrape) {
+        let farms = farm::farms(&driver.view(), &mut self.fib, &self.sharer);
+        match self.metrics.text((&driver.view(), &driver.counters()), &self.fib, (&farms, self.sharer.malformed())) {
+            // Who asked may have gone meanwhile.
+            Ok(text) => drop(scrape.send(text)),
+            Err(error) => error!("writing the metrics: {error}"),
+        }
+    }
+}
+
+/// A prefix as people write it: without a length it is a host.
+fn parse_prefix(text: &str) -> Result<Prefix, String> {
+    let whole = if text.contains('/') { text.to_owned() } else { format!("{text}/128") };
+    whole.parse().map_err(|_| format!("`{text}` is not a prefix; such as 2001:db8:53::53 or 2001:db8::/32"))
 }
 
 /// Whether the first calculation has been made on a whole database (and every neighbor has had the time to say Hello: see

@@ -9,7 +9,6 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use ospfd_lite::config::{RouterFile, Source};
 use ospfd_lite::control::{Request, client, render};
-use ospfd_lite::netio::fib::FibOptions;
 use ospfd_lite::netio::{EXIT_CONFIG, EXIT_RUNTIME, Error};
 use tracing_subscriber::EnvFilter;
 
@@ -51,6 +50,9 @@ enum Command {
     Show {
         /// What to show.
         subject: Subject,
+        /// With `route`: one prefix and the word `explain`, for the LSAs, the path and the weights behind it.
+        #[arg(num_args = 0..=2, value_names = ["PREFIX", "explain"])]
+        of: Vec<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -66,6 +68,7 @@ enum Subject {
     Interface,
     Database,
     Route,
+    Farm,
     Counters,
 }
 
@@ -76,6 +79,7 @@ impl Subject {
             Subject::Interface => "interface",
             Subject::Database => "database",
             Subject::Route => "route",
+            Subject::Farm => "farm",
             Subject::Counters => "counters",
         }
     }
@@ -100,9 +104,16 @@ fn command(command: Command) -> anyhow::Result<()> {
             let filter = EnvFilter::try_new(&log).with_context(|| format!("--log {log}"))?;
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
             let control = control.or_else(|| file.control.clone()).unwrap_or_else(|| PathBuf::from(CONTROL));
-            let fib = FibOptions { protocol: file.fib.protocol(), metric: file.fib.metric() };
+            let options = AppOptions {
+                config,
+                control,
+                metrics: file.metrics.map(|address| address.0),
+                fib: file.fib.options(),
+                weights: file.fib.weights,
+                set_hash_policy: file.fib.set_hash_policy(),
+            };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            Ok(runtime.block_on(app::run(AppOptions { config, control, fib }))?)
+            Ok(runtime.block_on(app::run(options))?)
         }
         Command::Check { config } => {
             let source = Source::read(&config)?;
@@ -110,9 +121,11 @@ fn command(command: Command) -> anyhow::Result<()> {
             println!("{}: no errors", config.display());
             Ok(())
         }
-        Command::Show { subject, json, control } => {
-            let answer = client::ask(&control, &Request::new("show", [subject.word()]))?;
-            println!("{}", render::subject(subject.word(), answer, json)?);
+        Command::Show { subject, of, json, control } => {
+            let words = std::iter::once(subject.word()).chain(of.iter().map(String::as_str));
+            let answer = client::ask(&control, &Request::new("show", words))?;
+            let rendered = if of.is_empty() { subject.word() } else { "text" };
+            println!("{}", render::subject(rendered, answer, json)?);
             Ok(())
         }
     }

@@ -19,10 +19,9 @@ use ospf_proto::engine::{Config, IfaceConfig, LinkEvent};
 use ospf_proto::id::{AreaId, IfaceId, RouterId};
 use ospf_proto::lsa::Prefix;
 use ospf_proto::packet::{Hello, LsAck, Packet, PacketBody, PacketHeader};
-use ospf_proto::rib::{NextHop, PathType, Route, RouteChange};
 use ospf_proto::state::NeighborState;
 use ospfd_lite::control::{Request, Response};
-use ospfd_lite::netio::fib::{Fib, FibOptions};
+use ospfd_lite::netio::fib::{Fib, FibChange, FibOptions, Member, Sharing, Wanted};
 use ospfd_lite::netio::{Driver, DriverEvent, Options};
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -34,6 +33,13 @@ type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
     ("a_route_appears_and_its_group_is_replaced_in_place", groups),
+    ("slots_change_hands_one_by_one", slots),
+    ("slots_that_somebody_else_changes_are_put_right", slot_interference),
+    ("a_table_of_slots_is_adopted", slots_of_a_former_life),
+    ("every_kind_of_sharing_has_its_weights", kinds),
+    ("prefixes_share_few_messages", messages),
+    ("lost_notifications_are_made_up_for", lost_notifications),
+    ("table_and_source_are_as_configured", table_and_source),
     ("routes_come_back_with_the_carrier", carrier),
     ("foreign_routes_are_left_alone", foreign),
     ("what_somebody_else_deletes_is_put_back", interference),
@@ -87,6 +93,8 @@ fn enter() {
         std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).unwrap();
         std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).unwrap();
     }
+    // What the code says of its decisions belongs to a failure.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_ansi(false).with_writer(std::io::stderr).init();
     ip("link set lo up");
     ip("link add v1 type veth peer name v2");
     for link in ["v1", "v2"] {
@@ -124,17 +132,26 @@ fn gateway(n: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, n)
 }
 
-fn install(prefix: Prefix, gateways: &[u16]) -> RouteChange {
-    let iface = index("v1");
-    let next_hops = gateways.iter().map(|n| NextHop { iface, gateway: Some(gateway(*n)) }).collect();
-    RouteChange::Install(
-        prefix,
-        Route { path_type: PathType::IntraArea, distance: 20, next_hops, originators: [RouterId(2)].into() },
-    )
+fn member(n: u16) -> Member {
+    Member { iface: index("v1").0, gateway: gateway(n) }
+}
+
+/// A route over gateways with their weights, of an originator each.
+fn weighted(prefix: Prefix, gateways: &[(u16, u32)]) -> FibChange {
+    let shares = gateways.iter().map(|(n, weight)| (member(*n), *weight)).collect();
+    FibChange { prefix, wanted: Some(Wanted { shares: Arc::new(shares), originators: gateways.len() }) }
+}
+
+fn install(prefix: Prefix, gateways: &[u16]) -> FibChange {
+    weighted(prefix, &gateways.iter().map(|n| (*n, 1)).collect::<Vec<_>>())
 }
 
 fn open() -> Fib {
-    Fib::open(FibOptions { protocol: 89, metric: 20 }).unwrap()
+    open_with(Sharing::HashThreshold)
+}
+
+fn open_with(sharing: Sharing) -> Fib {
+    Fib::open(FibOptions { sharing, slots: 64, ..FibOptions::default() }).unwrap()
 }
 
 /// The gateways of our route to `prefix` in the kernel, and the object it uses.
@@ -150,7 +167,7 @@ fn installed(prefix: Prefix) -> Option<(Vec<String>, u64)> {
         None => one(route).into_iter().collect(),
     };
     gateways.sort();
-    Some((gateways, route["nhid"].as_u64().unwrap()))
+    Some((gateways, route["nhid"].as_u64()?))
 }
 
 fn gateways(prefix: Prefix) -> Vec<String> {
@@ -172,20 +189,20 @@ async fn until(fib: &mut Fib, what: &str, mut holds: impl FnMut() -> bool) {
 fn groups() {
     run(async {
         let mut fib = open();
-        fib.apply(&[install(prefix(), &[1])]);
+        fib.apply(vec![install(prefix(), &[1])]);
         assert_eq!(gateways(prefix()), ["fe80::1"], "the route is there when apply returns");
-        fib.apply(&[install(prefix(), &[1, 2, 3])]);
+        fib.apply(vec![install(prefix(), &[1, 2, 3])]);
         let (three, group) = installed(prefix()).unwrap();
         assert_eq!(three, ["fe80::1", "fe80::2", "fe80::3"]);
-        fib.apply(&[install(prefix(), &[1, 3])]);
+        fib.apply(vec![install(prefix(), &[1, 3])]);
         assert_eq!(installed(prefix()).unwrap(), (vec!["fe80::1".to_owned(), "fe80::3".to_owned()], group));
         let other: Prefix = "2001:db8:54::/48".parse().unwrap();
-        fib.apply(&[install(other, &[1, 3])]);
+        fib.apply(vec![install(other, &[1, 3])]);
         let ids: Vec<_> = ip_json("-6 route show proto 89").iter().map(|route| route["nhid"].as_u64()).collect();
         assert_eq!(ids, [Some(group), Some(group)], "prefixes share a group");
-        let many: Vec<RouteChange> =
+        let many: Vec<FibChange> =
             (0..2000).map(|n| install(Prefix::host(Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, n)), &[1, 2])).collect();
-        fib.apply(&many);
+        fib.apply(many);
         assert_eq!(ip_json("-6 route show proto 89").len(), 2002);
         assert_eq!(fib.counters().refused, 0);
         fib.clear();
@@ -194,10 +211,248 @@ fn groups() {
     });
 }
 
+/// The gateway of each slot of the group that our route to `prefix` uses, by the kernel's word.
+fn slot_table(prefix: Prefix) -> Vec<String> {
+    let (_, group) = installed(prefix).unwrap();
+    let objects = ip_json("nexthop show");
+    let shown = objects.iter().find(|object| object["id"].as_u64() == Some(group)).unwrap();
+    assert_eq!(shown["type"], "resilient", "{shown}");
+    let ids = shown["group"].as_array().unwrap().iter().map(|member| member["id"].as_u64().unwrap());
+    let gateway = |id| objects.iter().find(|o| o["id"].as_u64() == Some(id)).unwrap()["gateway"].as_str().unwrap();
+    ids.map(|id| gateway(id).to_owned()).collect()
+}
+
+fn owned(table: &[String], n: u16) -> usize {
+    table.iter().filter(|owner| **owner == gateway(n).to_string()).count()
+}
+
+fn moved(a: &[String], b: &[String]) -> usize {
+    a.iter().zip(b).filter(|(a, b)| a != b).count()
+}
+
+fn slots() {
+    run(async {
+        let mut fib = open_with(Sharing::Stable);
+        fib.apply(vec![install(prefix(), &[1, 2, 3, 4])]);
+        let four = slot_table(prefix());
+        assert_eq!((four.len(), owned(&four, 1), owned(&four, 4)), (64, 16, 16));
+        let before = fib.counters().done;
+        fib.apply(vec![install(prefix(), &[1, 2, 4])]);
+        let three = slot_table(prefix());
+        assert_eq!(
+            (moved(&four, &three), fib.counters().done - before),
+            (16, 16),
+            "one message for each slot that moves"
+        );
+        fib.apply(vec![install(prefix(), &[1, 2, 3, 4])]);
+        assert_eq!(moved(&three, &slot_table(prefix())), 16);
+        fib.apply(vec![weighted(prefix(), &[(1, 400), (2, 200), (3, 100), (4, 100)])]);
+        let weighted = slot_table(prefix());
+        assert_eq!([1, 2, 3, 4].map(|n| owned(&weighted, n)), [32, 16, 8, 8]);
+        // A second prefix that is shared alike uses the same group; one that is not has its own.
+        let other: Prefix = "2001:db8:54::/48".parse().unwrap();
+        fib.apply(vec![self::weighted(other, &[(1, 400), (2, 200), (3, 100), (4, 100)])]);
+        assert_eq!(installed(other).unwrap().1, installed(prefix()).unwrap().1);
+        fib.apply(vec![install(other, &[1, 2])]);
+        assert_ne!(installed(other).unwrap().1, installed(prefix()).unwrap().1);
+        assert_eq!(fib.sizes().slot_groups, 2);
+        assert_eq!(fib.counters().refused, 0);
+        // To one gateway and back: the group is not needed meanwhile.
+        fib.apply(vec![install(prefix(), &[2])]);
+        assert_eq!(gateways(prefix()), ["fe80::2"]);
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        assert_eq!(fib.installed(&prefix()).unwrap().sharing, "stable");
+        assert!(fib.packets(&prefix()).is_some(), "the kernel counts packets (6.9 or newer)");
+        fib.clear();
+        assert_eq!(ip_json("nexthop show").len(), 0);
+    });
+}
+
+fn slot_interference() {
+    run(async {
+        let mut fib = open_with(Sharing::Stable);
+        ip("-6 route add 2001:db8:99::/48 via fe80::9 dev v1 metric 30 proto static");
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        let table = slot_table(prefix());
+        let group = || installed(prefix()).unwrap().1;
+        let right = || installed(prefix()).is_some() && slot_table(prefix()) == table;
+        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto 89", group() + 5));
+        assert!(!right());
+        until(&mut fib, "a slot is pointed back", right).await;
+        ip(&format!("nexthop del id {}", group() + 5));
+        until(&mut fib, "a slot is put back into its group", right).await;
+        let former = group();
+        ip(&format!("nexthop del id {former}"));
+        until(&mut fib, "the group is made anew", right).await;
+        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto static", former + 6));
+        until(&mut fib, "another group is used where an identifier is taken", || right() && group() != former).await;
+        ip("-6 route replace 2001:db8:53::53/128 via fe80::7 dev v1 metric 20 proto 89");
+        until(&mut fib, "the route is put right", right).await;
+        ip("nexthop flush proto 89");
+        until(&mut fib, "all is made anew", right).await;
+        assert_eq!(ip_json("-6 route show proto static").len(), 1);
+        assert_eq!(fib.status(&prefix()).unwrap(), "installed");
+    });
+}
+
+fn slots_of_a_former_life() {
+    run(async {
+        let mut fib = open_with(Sharing::Stable);
+        fib.apply(vec![weighted(prefix(), &[(1, 3), (2, 1), (3, 1)])]);
+        fib.apply(vec![weighted(prefix(), &[(1, 2), (2, 1), (3, 1)])]);
+        let (table, group) = (slot_table(prefix()), installed(prefix()).unwrap().1);
+        drop(fib);
+        let mut fib = open_with(Sharing::Stable);
+        fib.apply(vec![weighted(prefix(), &[(1, 2), (2, 1), (3, 1)])]);
+        fib.release();
+        assert_eq!((slot_table(prefix()), installed(prefix()).unwrap().1), (table.clone(), group));
+        assert_eq!(fib.counters().done, 0, "what is right is not touched");
+        drop(fib);
+        // Another number of slots: another group, without a moment in between.
+        let mut fib = Fib::open(FibOptions { slots: 128, ..FibOptions::default() }).unwrap();
+        fib.apply(vec![weighted(prefix(), &[(1, 2), (2, 1), (3, 1)])]);
+        fib.release();
+        assert_eq!(slot_table(prefix()).len(), 128);
+        assert_eq!(ip_json("nexthop show").len(), 129);
+        fib.clear();
+        // The greatest one is read back whole.
+        let mut fib = Fib::open(FibOptions { slots: 4000, ..FibOptions::default() }).unwrap();
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        drop(fib);
+        let mut fib = Fib::open(FibOptions { slots: 4000, ..FibOptions::default() }).unwrap();
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        fib.release();
+        assert_eq!(fib.counters().done, 0);
+    });
+}
+
+fn kinds() {
+    run(async {
+        for (sharing, shown) in [
+            (Sharing::Resilient, "resilient"),
+            (Sharing::HashThreshold, "hash-threshold"),
+            (Sharing::Multipath, "multipath"),
+            (Sharing::Stable, "stable"),
+        ] {
+            let mut fib = open_with(sharing);
+            fib.apply(vec![weighted(prefix(), &[(1, 400), (2, 200), (3, 100)])]);
+            fib.apply(vec![weighted(prefix(), &[(1, 400), (2, 100)])]);
+            let installed = fib.installed(&prefix()).unwrap();
+            assert_eq!((installed.sharing, installed.why), (shown, None));
+            let part = installed.parts[&member(1)];
+            assert!((part - 0.8).abs() < 0.01, "{shown}: {part}");
+            assert_eq!((installed.parts.len(), fib.status(&prefix()).as_deref()), (2, Some("installed")), "{shown}");
+            fib.apply(vec![install(prefix(), &[3])]);
+            assert_eq!(fib.installed(&prefix()).unwrap().sharing, "single");
+            fib.apply(vec![install(prefix(), &[1, 2])]);
+            assert_eq!((fib.counters().refused, fib.status(&prefix()).as_deref()), (0, Some("installed")), "{shown}");
+            // Somebody else takes a path of a route out, or the route.
+            ip("-6 route del 2001:db8:53::53/128 proto 89");
+            let status = || ip_json("-6 route show proto 89").len() == 1;
+            until(&mut fib, "the route is back", status).await;
+            // A former life of another kind is followed without a moment in between.
+            fib.clear();
+            assert_eq!(ip_json("-6 route show proto 89").len() + ip_json("nexthop show").len(), 0, "{shown}");
+        }
+        let mut fib = open_with(Sharing::Multipath);
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        drop(fib);
+        let mut fib = open_with(Sharing::Stable);
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        fib.release();
+        assert_eq!((fib.installed(&prefix()).unwrap().sharing, slot_table(prefix()).len()), ("stable", 64));
+        fib.apply(vec![FibChange {
+            wanted: install(prefix(), &[1, 2]).wanted.map(|wanted| Wanted { originators: 1, ..wanted }),
+            prefix: prefix(),
+        }]);
+        let one = fib.installed(&prefix()).unwrap();
+        assert_eq!(one.sharing, "hash-threshold");
+        assert_eq!(one.why.as_deref(), Some("slots are for prefixes of two or more originators"));
+    });
+}
+
+fn numbered(n: u16) -> Prefix {
+    Prefix::host(Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, n))
+}
+
+/// The cost of a server's change does not depend on the number of prefixes; beyond 16 sets of next hops there are no slots.
+fn messages() {
+    run(async {
+        let mut fib = open_with(Sharing::Stable);
+        let farm =
+            |count: u16, gateways: &[u16]| (0..count).map(|n| install(numbered(n), gateways)).collect::<Vec<_>>();
+        fib.apply(farm(2000, &[1, 2, 3, 4, 5, 6, 7, 8]));
+        assert_eq!(fib.sizes().installed, 2000);
+        let before = fib.counters().done;
+        fib.apply(farm(2000, &[1, 2, 3, 4, 5, 6, 7]));
+        assert_eq!(fib.counters().done - before, 8, "as many messages as slots move");
+        let many: Vec<FibChange> = (0..20).map(|n| install(numbered(3000 + n), &[1, 100 + n])).collect();
+        fib.apply(many);
+        assert_eq!(fib.sizes().slot_groups, 16);
+        let last = fib.installed(&numbered(3019)).unwrap();
+        assert_eq!(last.sharing, "hash-threshold");
+        assert_eq!(last.why.as_deref(), Some("all 16 slot groups are in use by other sets of next hops"));
+        assert_eq!(fib.counters().refused, 0);
+        // One that becomes free is used when all is looked at again.
+        fib.apply(vec![FibChange { prefix: numbered(3000), wanted: None }]);
+        let again: Vec<FibChange> = vec![install(numbered(3019), &[1, 119, 120])];
+        fib.apply(again);
+        assert_eq!(fib.installed(&numbered(3019)).unwrap().sharing, "stable");
+        fib.clear();
+        assert_eq!(ip_json("nexthop show").len(), 0);
+    });
+}
+
+/// A watching socket that is far too small for what happens.
+fn lost_notifications() {
+    run(async {
+        let options = FibOptions { watch_buffer: 2048, slots: 64, ..FibOptions::default() };
+        let mut fib = Fib::open(options).unwrap();
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        let table = slot_table(prefix());
+        let batch: String =
+            (0..2000).map(|n| format!("route add 2001:db8:7::{n:x}/128 via fe80::9 dev v1 proto static\n")).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), batch).unwrap();
+        let reads = fib.counters().reads;
+        ip(&format!("-6 -batch {}", file.path().display()));
+        let (_, group) = installed(prefix()).unwrap();
+        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto 89", group + 9));
+        until(&mut fib, "what was lost is read", || slot_table(prefix()) == table).await;
+        assert!(fib.counters().reads > reads, "the socket was too large to lose anything");
+        assert_eq!(ip_json("-6 route show proto static").len(), 2000);
+    });
+}
+
+fn table_and_source() {
+    run(async {
+        ip("addr add 2001:db8:1::1/128 dev lo nodad");
+        let options = FibOptions {
+            table: 1000,
+            preferred_source: Some("2001:db8:1::1".parse().unwrap()),
+            slots: 64,
+            ..FibOptions::default()
+        };
+        let mut fib = Fib::open(options).unwrap();
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        assert_eq!(installed(prefix()), None, "not in the main table");
+        let routes = ip_json("-6 route show table 1000");
+        assert_eq!((routes.len(), &routes[0]["prefsrc"]), (1, &Value::from("2001:db8:1::1")), "{routes:?}");
+        assert_eq!(fib.status(&prefix()).as_deref(), Some("installed"));
+        drop(fib);
+        // Another source in the next life.
+        let mut fib = Fib::open(FibOptions { preferred_source: None, ..options }).unwrap();
+        fib.apply(vec![install(prefix(), &[1, 2])]);
+        fib.release();
+        let routes = ip_json("-6 route show table 1000");
+        assert_eq!((routes.len(), &routes[0]["prefsrc"]), (1, &Value::Null), "{routes:?}");
+    });
+}
+
 fn carrier() {
     run(async {
         let mut fib = open();
-        fib.apply(&[install(prefix(), &[1, 2])]);
+        fib.apply(vec![install(prefix(), &[1, 2])]);
         assert_eq!(gateways(prefix()).len(), 2);
         ip("link set v2 down");
         until(&mut fib, "the kernel drops the route", || installed(prefix()).is_none()).await;
@@ -216,18 +471,18 @@ fn foreign() {
         let mut fib = open();
         ip("-6 route add 2001:db8:53::53/128 via fe80::9 dev v1 metric 20 proto static");
         ip("nexthop add id 5 via fe80::9 dev v1 proto static");
-        fib.apply(&[install(prefix(), &[1])]);
+        fib.apply(vec![install(prefix(), &[1])]);
         let routes = ip_json("-6 route show 2001:db8:53::53");
         assert_eq!(routes.len(), 1, "{routes:?}");
         assert_eq!(routes[0]["gateway"], "fe80::9");
-        let RouteChange::Install(_, route) = install(prefix(), &[1]) else { unreachable!() };
-        assert!(fib.status(&prefix(), &route).starts_with("blocked"), "{}", fib.status(&prefix(), &route));
+        let status = |fib: &Fib| fib.status(&prefix()).unwrap();
+        assert!(status(&fib).starts_with("blocked"), "{}", status(&fib));
         ip("-6 route del 2001:db8:53::53/128 proto static");
         until(&mut fib, "the way is free", || gateways(prefix()) == ["fe80::1"]).await;
-        assert_eq!(fib.status(&prefix(), &route), "installed");
+        assert_eq!(status(&fib), "installed");
         // A connected prefix wins over a learned one.
         let lan: Prefix = "2001:db8:1::/64".parse().unwrap();
-        fib.apply(&[install(lan, &[1])]);
+        fib.apply(vec![install(lan, &[1])]);
         ip("addr add 2001:db8:1::1/64 dev v2 nodad");
         until(&mut fib, "the route gives way", || installed(lan).is_none()).await;
         fib.clear();
@@ -241,7 +496,7 @@ fn foreign() {
 fn interference() {
     run(async {
         let mut fib = open();
-        fib.apply(&[install(prefix(), &[1, 2])]);
+        fib.apply(vec![install(prefix(), &[1, 2])]);
         let (_, group) = installed(prefix()).unwrap();
         ip("-6 route del 2001:db8:53::53/128 proto 89");
         until(&mut fib, "the route is put back", || gateways(prefix()).len() == 2).await;
@@ -255,17 +510,17 @@ fn former_life() {
     run(async {
         let gone: Prefix = "2001:db8:55::/64".parse().unwrap();
         let mut fib = open();
-        fib.apply(&[install(prefix(), &[1, 2]), install(gone, &[1])]);
+        fib.apply(vec![install(prefix(), &[1, 2]), install(gone, &[1])]);
         let before = installed(prefix()).unwrap();
         drop(fib);
         let mut fib = open();
         assert!(fib.holds_former());
-        fib.apply(&[install(prefix(), &[1, 2])]);
+        fib.apply(vec![install(prefix(), &[1, 2])]);
         assert_eq!(installed(prefix()).unwrap(), before);
         assert_eq!(gateways(gone), ["fe80::1"], "kept until the first calculation");
-        fib.apply(&[install(prefix(), &[1])]);
+        fib.apply(vec![install(prefix(), &[1])]);
         assert_eq!(installed(prefix()).unwrap(), before, "left whole while the next hops are learned one by one");
-        fib.apply(&[install(prefix(), &[1, 2])]);
+        fib.apply(vec![install(prefix(), &[1, 2])]);
         assert_eq!(fib.counters().done, 0, "what is right is not touched");
         fib.release();
         assert_eq!(gateways(gone), [""; 0]);

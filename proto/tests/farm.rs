@@ -39,7 +39,7 @@ fn farm(n: usize) -> (Net, usize, Vec<usize>) {
 fn the_same_prefix_from_three_servers_is_one_route_with_three_next_hops() {
     let (net, router, servers) = farm(3);
     let route = &net.nodes[router].routes[&prefix(ANYCAST)];
-    assert_eq!(route.originators.iter().copied().collect::<Vec<_>>(), vec![rid(2), rid(3), rid(4)]);
+    assert_eq!(route.originators().collect::<Vec<_>>(), vec![rid(2), rid(3), rid(4)]);
     for server in &servers {
         assert!(net.gateways(router, &prefix(ANYCAST)).contains(&net.address(*server, 0)));
         assert!(net.full(router, *server));
@@ -88,7 +88,7 @@ fn a_withdrawn_prefix_is_flushed_at_once_even_right_after_a_change() {
     net.run(ms(1100));
     net.command(servers[1], Command::Advertise { prefixes: BTreeMap::new(), companion: Companion::None });
     let took =
-        net.run_until(secs(1), "gone", |net| !net.nodes[router].routes[&prefix(ANYCAST)].originators.contains(&rid(3)));
+        net.run_until(secs(1), "gone", |net| !net.nodes[router].routes[&prefix(ANYCAST)].paths.contains_key(&rid(3)));
     assert!(took <= ms(3), "{took:?}");
     let took = net.run_until(secs(2), "acknowledged", |net| net.engine(servers[1]).view().flushes_pending() == 0);
     assert!(took <= ms(500), "{took:?}");

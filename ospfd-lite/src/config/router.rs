@@ -1,5 +1,6 @@
 //! `ospfd-lite.toml`.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ospf_proto::engine::Config;
@@ -8,6 +9,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ConfigError, EngineKeys, InterfaceTable, LimitsTable, Ranged, Seconds, Source, Text, engine_config};
+use crate::netio::fib::{FibOptions, SLOTS, Sharing};
+use crate::share::Weights;
 
 /// The file of ospfd-lite.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +26,8 @@ pub struct RouterFile {
     pub min_ls_interval: Option<Seconds<1_200, 3_600_000>>,
     /// MinLSInterval of Router-, Network- and Link-LSAs, seconds.
     pub min_ls_interval_topology: Option<Seconds<1_200, 3_600_000>>,
+    /// Where to listen for scrapes of the metrics; nowhere, if none.
+    pub metrics: Option<Text<SocketAddr>>,
     /// Limits.
     #[serde(default)]
     pub limits: LimitsTable,
@@ -34,7 +39,7 @@ pub struct RouterFile {
     pub fib: FibTable,
 }
 
-/// The `[fib]` table: how our routes are marked in the kernel.
+/// The `[fib]` table: our routes in the kernel, and how they share packets.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FibTable {
@@ -42,17 +47,51 @@ pub struct FibTable {
     pub protocol: Option<Spanned<Ranged<5, 255>>>,
     /// The metric.
     pub metric: Option<Ranged<1, 4_294_967_295>>,
+    /// The routing table.
+    pub table: Option<Ranged<1, 4_294_967_295>>,
+    /// The source address of packets of this host that use our routes.
+    pub preferred_source: Option<Spanned<Ipv6Addr>>,
+    /// How next hops are shared.
+    #[serde(default)]
+    pub sharing: Sharing,
+    /// Slots of a slot group, and buckets of a resilient one.
+    pub slots: Option<Ranged<{ *SLOTS.start() as i64 }, { *SLOTS.end() as i64 }>>,
+    /// What next hops are weighed by.
+    #[serde(default)]
+    pub weights: Weights,
+    /// Of resilient groups, seconds.
+    pub idle_timer: Option<Ranged<0, 86_400>>,
+    /// Of resilient groups, seconds.
+    pub unbalanced_timer: Option<Ranged<0, 86_400>>,
+    /// Whether `net.ipv6.fib_multipath_hash_policy` is set to 1 where it is 0.
+    pub set_hash_policy: Option<bool>,
 }
 
 impl FibTable {
     /// The route protocol number: the protocol number of OSPF, unless configured.
-    pub fn protocol(&self) -> u8 {
+    fn protocol(&self) -> u8 {
         self.protocol.as_ref().map_or(89, |protocol| protocol.get_ref().get())
     }
 
-    /// The metric: that of FRR, unless configured.
-    pub fn metric(&self) -> u32 {
-        self.metric.map_or(20, Ranged::get)
+    /// What the kernel's side of it is.
+    pub fn options(&self) -> FibOptions {
+        let standard = FibOptions::default();
+        FibOptions {
+            protocol: self.protocol(),
+            metric: self.metric.map_or(standard.metric, Ranged::get),
+            table: self.table.map_or(standard.table, Ranged::get),
+            preferred_source: self.preferred_source.as_ref().map(|source| *source.get_ref()),
+            sharing: self.sharing,
+            slots: self.slots.map_or(standard.slots, Ranged::get),
+            idle_timer: self.idle_timer.map_or(standard.idle_timer, Ranged::get),
+            unbalanced_timer: self.unbalanced_timer.map_or(standard.unbalanced_timer, Ranged::get),
+            watch_buffer: standard.watch_buffer,
+        }
+    }
+
+    /// Whether the kernel's hash policy is set.
+    pub fn set_hash_policy(&self) -> bool {
+        self.set_hash_policy.unwrap_or(true)
     }
 }
 
@@ -76,6 +115,15 @@ impl RouterFile {
             let number = file.fib.protocol();
             let message = format!("{number} is not allowed: {owner} marks its routes so; 5..=255, such as 89");
             return Err(source.error(protocol.span(), message));
+        }
+        if let Some(address) = &file.fib.preferred_source
+            && (address.get_ref().is_unicast_link_local()
+                || address.get_ref().is_multicast()
+                || address.get_ref().is_unspecified())
+        {
+            let message =
+                format!("{} is not allowed; a global or unique local address of this host", address.get_ref());
+            return Err(source.error(address.span(), message));
         }
         Ok((file, config))
     }
@@ -115,7 +163,8 @@ mod tests {
         assert_eq!((iface.hello_interval, iface.dead_interval, iface.priority, iface.cost), (2, 8, 1, 10));
         assert_eq!(iface.network_type, NetworkType::Broadcast);
         assert_eq!(config.min_ls_interval, Duration::from_secs(5));
-        assert_eq!((file.fib.protocol(), file.fib.metric()), (89, 20));
+        assert_eq!(file.fib.options(), FibOptions::default());
+        assert_eq!((file.fib.weights, file.fib.set_hash_policy()), (Weights::Capacity, true));
         assert!(config.forwarding);
     }
 
@@ -126,6 +175,7 @@ mod tests {
 router-id = "192.0.2.1"
 control = "/run/x.sock"
 state-dir = "/var/lib/x"
+metrics = "[::1]:9343"
 min-ls-interval = 1.2
 min-ls-interval-topology = 2
 [[interface]]
@@ -148,6 +198,14 @@ max-originations = 7
 [fib]
 protocol = 90
 metric = 30
+table = 1000
+preferred-source = "2001:db8::1"
+sharing = "hash-threshold"
+slots = 256
+weights = "originators"
+idle-timer = 5
+unbalanced-timer = 6
+set-hash-policy = false
 "#,
         )
         .unwrap();
@@ -161,8 +219,21 @@ metric = 30
         assert_eq!(config.min_ls_interval_topology, Duration::from_secs(2));
         assert_eq!((config.limits.lsas, config.limits.lsas_per_router), (1000, 100));
         assert_eq!((config.max_neighbors, config.max_originations), (5, 7));
-        assert_eq!((file.fib.protocol(), file.fib.metric()), (90, 30));
+        let expected = FibOptions {
+            protocol: 90,
+            metric: 30,
+            table: 1000,
+            preferred_source: Some("2001:db8::1".parse().unwrap()),
+            sharing: Sharing::HashThreshold,
+            slots: 256,
+            idle_timer: 5,
+            unbalanced_timer: 6,
+            ..FibOptions::default()
+        };
+        assert_eq!(file.fib.options(), expected);
+        assert_eq!((file.fib.weights, file.fib.set_hash_policy()), (Weights::Originators, false));
         assert_eq!(file.control.unwrap().to_str(), Some("/run/x.sock"));
+        assert_eq!(file.metrics.unwrap().0, "[::1]:9343".parse().unwrap());
         assert_eq!(file.state_dir.unwrap().to_str(), Some("/var/lib/x"));
     }
 
@@ -209,6 +280,18 @@ metric = 30
             (
                 "[[interface]]\nname = \"a\"\n[fib]\nprotocol = 188\n",
                 "ospfd-lite.toml:5: fib.protocol: 188 is not allowed: FRRouting marks its routes so; 5..=255, such as 89",
+            ),
+            (
+                "[[interface]]\nname = \"a\"\n[fib]\nsharing = \"fair\"\n",
+                "ospfd-lite.toml:5: fib.sharing: unknown variant `fair`, expected one of `stable`, `resilient`, `hash-threshold`, `multipath`",
+            ),
+            (
+                "[[interface]]\nname = \"a\"\n[fib]\nslots = 8\n",
+                "ospfd-lite.toml:5: fib.slots: 8 is not allowed; 16..=4000",
+            ),
+            (
+                "[[interface]]\nname = \"a\"\n[fib]\npreferred-source = \"fe80::1\"\n",
+                "ospfd-lite.toml:5: fib.preferred-source: fe80::1 is not allowed; a global or unique local address of this host",
             ),
             (
                 "min-ls-interval = 1\n[[interface]]\nname = \"a\"\n",

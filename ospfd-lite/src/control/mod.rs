@@ -5,6 +5,8 @@
 
 mod body;
 pub mod client;
+pub mod explain;
+pub mod farm;
 mod message;
 pub mod render;
 mod server;

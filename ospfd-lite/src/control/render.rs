@@ -6,6 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
+use super::farm::{Farm, Server};
 use super::show::{DatabaseLsa, Interface, Neighbor, Route};
 use crate::netio::Counters;
 
@@ -19,6 +20,8 @@ pub fn subject(subject: &str, answer: Value, json: bool) -> Result<String, serde
         "interface" => interfaces(&serde_json::from_value::<Vec<Interface>>(answer)?),
         "database" => database(&serde_json::from_value::<Vec<DatabaseLsa>>(answer)?),
         "route" => routes(&serde_json::from_value::<Vec<Route>>(answer)?),
+        "farm" => farms(&serde_json::from_value::<Vec<Farm>>(answer)?),
+        "text" => serde_json::from_value::<String>(answer)?,
         "counters" => counters(&serde_json::from_value::<Counters>(answer)?),
         _ => serde_json::to_string_pretty(&answer)?,
     })
@@ -159,6 +162,66 @@ fn routes(rows: &[Route]) -> String {
         ]);
     }
     table.trim_fmt()
+}
+
+fn farms(farms: &[Farm]) -> String {
+    let texts: Vec<String> = farms.iter().map(farm).collect();
+    texts.join("\n\n")
+}
+
+fn farm(farm: &Farm) -> String {
+    let distance = farm.distance.map_or_else(|| "no route".to_owned(), |distance| format!("distance {distance}"));
+    let slots = farm.slots.map_or_else(String::new, |slots| format!(" of {slots} slots"));
+    let group = farm.group.map_or_else(String::new, |group| format!(", object {group}"));
+    let why = farm.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+    let heading = format!(
+        "{}: {distance}, shared {}{slots}{group}{why}, weights by {}, {}",
+        farm.prefix, farm.sharing, farm.weights, farm.fib
+    );
+    let mut table = table(&[
+        "Server",
+        "Metric",
+        "Class",
+        "Capacity",
+        "Stated",
+        "Load",
+        "Next hop",
+        "Weight",
+        "Installed",
+        "Slots",
+        "Packets",
+        "Share",
+    ]);
+    for server in &farm.servers {
+        table.add_row(server_row(server));
+    }
+    format!("{heading}\n{}", table.trim_fmt())
+}
+
+fn server_row(server: &Server) -> [String; 12] {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let rate = |value: Option<f64>| or_dash(value.map(|rate| format!("{rate:.0}")));
+    let percent = |part: f64| format!("{:.1} %", 100.0 * part);
+    let hops = server.next_hops.iter().map(|hop| match hop.gateway {
+        Some(gateway) => format!("{gateway}%{}", hop.interface),
+        None => format!("on {}", hop.interface),
+    });
+    let class = if server.in_class { "lowest" } else { "-" };
+    let draining = if server.draining { " draining" } else { "" };
+    [
+        server.router_id.clone(),
+        server.metric.to_string(),
+        format!("{class}{draining}"),
+        rate(server.capacity),
+        rate(server.stated),
+        rate(server.load),
+        hops.collect::<Vec<_>>().join("\n"),
+        percent(server.weight),
+        percent(server.installed),
+        or_dash(server.slots.map(|slots| slots.to_string())),
+        or_dash(server.packets.map(|packets| packets.to_string())),
+        or_dash(server.packet_share.map(percent)),
+    ]
 }
 
 fn counters(counters: &Counters) -> String {

@@ -202,10 +202,10 @@ pub fn interfaces(view: &View<'_>) -> Vec<Interface> {
 
 /// The rows of `show database`, in key order.
 pub fn database(view: &View<'_>) -> Vec<DatabaseLsa> {
-    let names = names(view);
+    let names = interface_names(view);
     let rows = view.lsas().into_iter().map(|row| {
         let (scope, area, interface) = match row.key.domain {
-            Domain::Link(iface) => ("link", None, Some(name(&names, iface))),
+            Domain::Link(iface) => ("link", None, Some(interface_name(&names, iface))),
             Domain::Area(area) => ("area", Some(area.to_string()), None),
             Domain::As => ("as", None, None),
         };
@@ -228,24 +228,29 @@ pub fn database(view: &View<'_>) -> Vec<DatabaseLsa> {
     rows.collect()
 }
 
+/// The name of a type of path.
+pub(super) fn path_type(path_type: PathType) -> &'static str {
+    match path_type {
+        PathType::IntraArea => "intra-area",
+        PathType::InterArea => "inter-area",
+        PathType::External1 => "external-1",
+        PathType::External2 => "external-2",
+    }
+}
+
 /// The rows of `show route`, without the state in the kernel.
 pub fn routes(view: &View<'_>) -> Vec<Route> {
-    let names = names(view);
+    let names = interface_names(view);
     let rows = view.routes().iter().map(|(prefix, route)| Route {
         prefix: prefix.to_string(),
-        path_type: match route.path_type {
-            PathType::IntraArea => "intra-area".to_owned(),
-            PathType::InterArea => "inter-area".to_owned(),
-            PathType::External1 => "external-1".to_owned(),
-            PathType::External2 => "external-2".to_owned(),
-        },
+        path_type: path_type(route.path_type).to_owned(),
         distance: route.distance,
         next_hops: route
             .next_hops
             .iter()
-            .map(|hop| NextHop { interface: name(&names, hop.iface), gateway: hop.gateway })
+            .map(|hop| NextHop { interface: interface_name(&names, hop.iface), gateway: hop.gateway })
             .collect(),
-        originators: route.originators.iter().map(RouterId::to_string).collect(),
+        originators: route.originators().map(|router| router.to_string()).collect(),
         fib: None,
     });
     rows.collect()
@@ -270,11 +275,13 @@ pub(super) fn options(options: Options) -> String {
     names.join("|")
 }
 
-fn names(view: &View<'_>) -> BTreeMap<IfaceId, String> {
+/// The names of the interfaces.
+pub(super) fn interface_names(view: &View<'_>) -> BTreeMap<IfaceId, String> {
     view.interfaces().into_iter().map(|iface| (iface.iface, iface.name)).collect()
 }
 
-fn name(names: &BTreeMap<IfaceId, String>, iface: IfaceId) -> String {
+/// The name of one of them.
+pub(super) fn interface_name(names: &BTreeMap<IfaceId, String>, iface: IfaceId) -> String {
     names.get(&iface).cloned().unwrap_or_else(|| format!("if{iface}"))
 }
 

@@ -2,6 +2,7 @@
 //! so that a figure is that of one moment and nothing is shared.
 
 mod engine;
+mod router;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 use tracing::error;
 
 pub use engine::{EngineMetrics, set};
+pub use router::RouterMetrics;
 
 /// So many scrapes may wait for the loop.
 const WAITING: usize = 4;

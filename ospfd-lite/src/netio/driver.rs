@@ -105,6 +105,7 @@ pub struct Driver {
     link_locals: LinkLocals,
     reporter: Reporter,
     turn: Option<Turn>,
+    woken: tokio::time::Instant,
 }
 
 impl fmt::Debug for Driver {
@@ -163,6 +164,7 @@ impl Driver {
             link_locals,
             reporter: Reporter::default(),
             turn: None,
+            woken: tokio::time::Instant::now(),
         };
         let links = driver.links.read()?;
         driver.on_links(links)?;
@@ -181,7 +183,9 @@ impl Driver {
             if let Some(turn) = self.turn.take() {
                 return Poll::Ready(Ok(DriverEvent::Turn(turn)));
             }
-            match ready!(self.poll_wake(cx))? {
+            let wake = ready!(self.poll_wake(cx))?;
+            self.woken = tokio::time::Instant::now();
+            match wake {
                 Wake::Signal(signal) => return Poll::Ready(Ok(DriverEvent::Signal(signal))),
                 Wake::Control(pending) => {
                     self.reporter.counters.control_requests += 1;
@@ -210,6 +214,11 @@ impl Driver {
     /// The time, on the engine's line.
     pub fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// When the packets, or whatever the last turn came from, were taken from the kernel.
+    pub fn woken(&self) -> tokio::time::Instant {
+        self.woken
     }
 
     /// What was counted.

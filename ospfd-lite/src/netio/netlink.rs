@@ -47,13 +47,18 @@ pub(crate) struct Raw<'a> {
 
 /// Opens a non-blocking socket that is in `groups`.
 pub(crate) fn watch(groups: &[u32]) -> io::Result<Socket> {
+    watch_with(groups, WATCH_BUFFER)
+}
+
+/// The same, with a receive buffer of so many bytes.
+pub(crate) fn watch_with(groups: &[u32], buffer: usize) -> io::Result<Socket> {
     let socket = open()?;
     for group in groups {
         socket.add_membership(*group)?;
     }
     // The forced size needs CAP_NET_ADMIN in the first namespace; the plain one is cut to net.core.rmem_max.
-    if setsockopt(&socket, sockopt::RcvBufForce, &WATCH_BUFFER).is_err() {
-        setsockopt(&socket, sockopt::RcvBuf, &WATCH_BUFFER)?;
+    if setsockopt(&socket, sockopt::RcvBufForce, &buffer).is_err() {
+        setsockopt(&socket, sockopt::RcvBuf, &buffer)?;
     }
     socket.set_non_blocking(true)?;
     Ok(socket)

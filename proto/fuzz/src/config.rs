@@ -17,7 +17,8 @@ pub fn config(data: &[u8]) {
     match RouterFile::load(&source) {
         Ok((file, config)) => {
             check_engine(&config);
-            assert!(file.fib.protocol() >= 5 && file.fib.metric() >= 1);
+            let fib = file.fib.options();
+            assert!(fib.protocol >= 5 && fib.metric >= 1 && fib.table >= 1 && fib.slots >= 16);
             assert!(config.forwarding);
         }
         Err(error) => check_error(&error, text),

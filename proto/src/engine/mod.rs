@@ -51,6 +51,8 @@ pub struct Engine {
     random: u64,
     /// How many turns there have been.
     turns: u64,
+    /// How many changes of Router-Information LSAs there have been.
+    information_changes: u64,
     /// Up to when LSAs have been aged out.
     aged_until: Instant,
     duplicates: duplicate::Duplicates,
@@ -86,6 +88,7 @@ impl Engine {
             outputs: VecDeque::new(),
             random: seed,
             turns: 0,
+            information_changes: 0,
             aged_until: now,
             duplicates: duplicate::Duplicates::default(),
             departed: false,

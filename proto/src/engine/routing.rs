@@ -95,6 +95,7 @@ impl Engine {
                     _ => true,
                 };
             }
+            (LsType::ROUTER_INFORMATION, _) => self.information_changes += 1,
             _ => {}
         }
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::ctx::Timer;
 use crate::engine::config::NetworkType;
 use crate::engine::{Config, Engine, Unacknowledged};
-use crate::id::{AreaId, IfaceId, LsaKey, RouterId};
+use crate::id::{AreaId, Domain, IfaceId, LsaKey, RouterId};
 use crate::iface::Iface;
-use crate::lsa::{LsType, Lsa, LsaBody, Options, Prefix};
+use crate::lsa::{LsType, Lsa, LsaBody, Options, Prefix, RouterInformationLsa};
 use crate::lsdb::{Breach, Lsdb};
 use crate::neighbor::Neighbor;
 use crate::origin::Use;
@@ -221,6 +221,32 @@ impl<'a> View<'a> {
     /// The routing table.
     pub fn routes(&self) -> &'a BTreeMap<Prefix, Route> {
         self.engine.rib.routes()
+    }
+
+    /// How many changes of Router-Information LSAs there have been: what [`View::router_information`] tells is the same as long
+    /// as this is.
+    pub fn information_changes(&self) -> u64 {
+        self.engine.information_changes
+    }
+
+    /// The Router-Information LSAs of an area (RFC 7770 §2.2) that have not reached MaxAge, with who originated them.
+    pub fn router_information(&self, area: AreaId) -> impl Iterator<Item = (RouterId, &'a RouterInformationLsa)> {
+        let now = self.now();
+        let lsas = self.lsdb().of_type(Domain::Area(area), LsType::ROUTER_INFORMATION);
+        lsas.filter(move |(_, entry)| !entry.is_max_age(now)).filter_map(|(key, entry)| match &entry.lsa().body {
+            LsaBody::RouterInformation(body) => Some((key.adv_router, body)),
+            _ => None,
+        })
+    }
+
+    /// The areas that SPF has run for.
+    pub fn areas(&self) -> impl Iterator<Item = AreaId> {
+        self.engine.trees.keys().copied()
+    }
+
+    /// The LSAs that list a prefix, each with the metric in it.
+    pub fn listing(&self, prefix: &Prefix) -> impl Iterator<Item = (&'a LsaKey, u16)> {
+        self.engine.rib.index().listing(prefix)
     }
 
     /// The shortest-path tree of an area, if SPF has run.

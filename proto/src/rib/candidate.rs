@@ -1,6 +1,7 @@
 //! The paths to one prefix, and the best of them.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,23 +33,22 @@ pub(super) fn best<'k>(listing: impl Iterator<Item = (&'k LsaKey, u16)>, resolve
     let first = candidates.iter().map(rank).min()?;
     let best: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| rank(candidate) == first).collect();
 
-    let mut next_hops = BTreeSet::new();
+    let mut paths: BTreeMap<RouterId, Arc<BTreeSet<NextHop>>> = BTreeMap::new();
     // A prefix that we originate ourselves needs no next hop, whoever else has it at the same distance.
     let own = best.iter().any(|candidate| candidate.vertex.first_hops.is_empty());
-    if !own {
-        for candidate in &best {
-            next_hops.extend(resolver.next_hops(&candidate.vertex.first_hops));
-        }
-        if next_hops.is_empty() {
-            return None;
+    for candidate in &best {
+        let hops = if own { Arc::default() } else { resolver.next_hops(&candidate.vertex.first_hops) };
+        match paths.entry(candidate.originator) {
+            Entry::Vacant(entry) => drop(entry.insert(hops)),
+            // It lists the prefix in several LSAs.
+            Entry::Occupied(mut entry) => Arc::make_mut(entry.get_mut()).extend(hops.iter().copied()),
         }
     }
-    Some(Route {
-        path_type: PathType::IntraArea,
-        distance: first.0,
-        next_hops,
-        originators: best.iter().map(|candidate| candidate.originator).collect(),
-    })
+    let next_hops: BTreeSet<NextHop> = paths.values().flat_map(|hops| hops.iter().copied()).collect();
+    if !own && next_hops.is_empty() {
+        return None;
+    }
+    Some(Route { path_type: PathType::IntraArea, distance: first.0, next_hops, paths })
 }
 
 /// The path that one LSA offers, if what it refers to can be reached (RFC 5340 §4.8.1).
@@ -77,7 +77,7 @@ fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candida
 /// Finds the addresses of first hops, each set of them once.
 pub(super) struct Resolver<'a> {
     basis: &'a Basis<'a>,
-    known: BTreeMap<Arc<BTreeSet<FirstHop>>, BTreeSet<NextHop>>,
+    known: BTreeMap<Arc<BTreeSet<FirstHop>>, Arc<BTreeSet<NextHop>>>,
 }
 
 impl<'a> Resolver<'a> {
@@ -86,9 +86,9 @@ impl<'a> Resolver<'a> {
     }
 
     /// The next hops of `hops`, without those whose address is not known.
-    fn next_hops(&mut self, hops: &Arc<BTreeSet<FirstHop>>) -> BTreeSet<NextHop> {
+    fn next_hops(&mut self, hops: &Arc<BTreeSet<FirstHop>>) -> Arc<BTreeSet<NextHop>> {
         if let Some(known) = self.known.get(hops) {
-            return known.clone();
+            return Arc::clone(known);
         }
         let Basis { lsdb, heard, now, .. } = *self.basis;
         let resolve = |hop: &FirstHop| {
@@ -96,8 +96,8 @@ impl<'a> Resolver<'a> {
             // On the link itself there is no router to hand the packet to.
             (gateway.is_some() || hop.neighbor.is_none()).then_some(NextHop { iface: hop.iface, gateway })
         };
-        let resolved: BTreeSet<NextHop> = hops.iter().filter_map(resolve).collect();
-        self.known.insert(Arc::clone(hops), resolved.clone());
+        let resolved: Arc<BTreeSet<NextHop>> = Arc::new(hops.iter().filter_map(resolve).collect());
+        self.known.insert(Arc::clone(hops), Arc::clone(&resolved));
         resolved
     }
 }

@@ -1,7 +1,8 @@
 //! Routes and their changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use crate::id::{IfaceId, RouterId};
 use crate::lsa::Prefix;
@@ -37,8 +38,17 @@ pub struct Route {
     pub distance: u32,
     /// The next hops; empty if the prefix is our own.
     pub next_hops: BTreeSet<NextHop>,
+    /// The routers that originate the prefix at this distance, each with the next hops of its shortest paths: those of
+    /// `next_hops` that lead to it. Empty for an originator whose next hops have no known address, and if the prefix is
+    /// our own.
+    pub paths: BTreeMap<RouterId, Arc<BTreeSet<NextHop>>>,
+}
+
+impl Route {
     /// The routers that originate the prefix at this distance.
-    pub originators: BTreeSet<RouterId>,
+    pub fn originators(&self) -> impl ExactSizeIterator<Item = RouterId> {
+        self.paths.keys().copied()
+    }
 }
 
 /// A change of the routing table.

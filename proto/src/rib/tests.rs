@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Basis, Index, NextHop, PathType, Rib, Route, RouteChange, all, diff};
@@ -61,6 +62,10 @@ impl Fixture {
     }
 }
 
+fn originators(route: &Route) -> BTreeSet<RouterId> {
+    route.originators().collect()
+}
+
 /// The route to the anycast prefix.
 fn anycast(sample: Sample) -> Option<Route> {
     Fixture::new(sample).routes().remove(&prefix(ANYCAST))
@@ -76,7 +81,7 @@ fn servers_at_equal_distance_share_the_route_to_one_anycast_prefix() {
             path_type: PathType::IntraArea,
             distance: 110,
             next_hops: (2..=4).map(to_server).collect(),
-            originators: routers(&[2, 3, 4]),
+            paths: (2..=4).map(|n| (RouterId(n), Arc::new(BTreeSet::from([to_server(n)])))).collect(),
         }
     );
 }
@@ -86,7 +91,7 @@ fn the_lowest_distance_wins() {
     let metrics = [(2, 100), (3, 99), (4, 99)];
     let sample = metrics.iter().fold(farm(), |sample, (n, m)| sample.prefixes(*n, 7, &[listed(ANYCAST, *m)]));
     let route = anycast(sample).unwrap();
-    assert_eq!((route.distance, route.originators), (109, routers(&[3, 4])));
+    assert_eq!((route.distance, originators(&route)), (109, routers(&[3, 4])));
     assert_eq!(route.next_hops, BTreeSet::from([to_server(3), to_server(4)]));
 }
 
@@ -130,10 +135,11 @@ fn a_prefix_of_our_own_needs_no_next_hop() {
     let sample = farm().prefixes(1, 0, &[listed("2001:db8:1::/64", 0), listed(ANYCAST, 20)]);
     let routes = Fixture::new(sample.clone()).routes();
     let route = &routes[&prefix("2001:db8:1::/64")];
-    assert_eq!((route.distance, route.next_hops.len(), &route.originators), (0, 0, &routers(&[1])));
+    assert_eq!((route.distance, route.next_hops.len(), originators(route)), (0, 0, routers(&[1])));
 
     let tied = anycast(sample.clone().prefixes(2, 7, &[listed(ANYCAST, 10)])).unwrap();
-    assert_eq!((tied.distance, tied.next_hops, tied.originators), (20, BTreeSet::new(), routers(&[1, 2])));
+    assert_eq!((tied.distance, tied.next_hops.len(), originators(&tied)), (20, 0, routers(&[1, 2])));
+    assert!(tied.paths.values().all(|hops| hops.is_empty()));
 
     let nearer = anycast(sample.prefixes(2, 7, &[listed(ANYCAST, 9)])).unwrap();
     assert_eq!((nearer.distance, nearer.next_hops), (19, BTreeSet::from([to_server(2)])));
@@ -155,7 +161,7 @@ fn a_prefix_of_our_own_network_is_on_the_link() {
     let routes = Fixture::new(farm().referring(1, 5, (LsType::NETWORK, 5, 1), &on_link)).routes();
     let route = &routes[&prefix("2001:db8:5::/64")];
     assert_eq!(route.next_hops, BTreeSet::from([NextHop { iface: IfaceId(5), gateway: None }]));
-    assert_eq!((route.distance, &route.originators), (10, &routers(&[1])));
+    assert_eq!((route.distance, originators(route)), (10, routers(&[1])));
 }
 
 #[test]
@@ -179,7 +185,8 @@ fn a_next_hop_without_address_is_left_out_and_a_route_without_next_hop_does_not_
     };
     let both = missing_link(farm(), 2).prefixes(2, 7, &[listed(ANYCAST, 1)]).prefixes(3, 7, &[listed(ANYCAST, 1)]);
     let route = anycast(both).unwrap();
-    assert_eq!((route.next_hops, route.originators), (BTreeSet::from([to_server(3)]), routers(&[2, 3])));
+    assert_eq!((&route.next_hops, originators(&route)), (&BTreeSet::from([to_server(3)]), routers(&[2, 3])));
+    assert_eq!(route.paths[&RouterId(2)].len(), 0);
 
     let mut fixture = Fixture::new(missing_link(farm(), 2).prefixes(2, 7, &[listed(ANYCAST, 1)]).prefixes(
         3,
@@ -243,7 +250,7 @@ fn at_equal_distance_the_area_with_the_larger_id_has_the_route() {
     let heard = BTreeMap::new();
     let routes = all(&Basis { trees: &trees, lsdb: &lsdb, heard: &heard, now: NOW });
     let route = &routes[&prefix(ANYCAST)];
-    assert_eq!(route.originators, routers(&[3]));
+    assert_eq!(originators(route), routers(&[3]));
     assert_eq!(route.next_hops, BTreeSet::from([NextHop { iface: IfaceId(6), gateway: Some(link_local(3, 13)) }]));
 }
 

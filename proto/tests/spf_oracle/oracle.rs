@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ospf_proto::id::IfaceId;
+use ospf_proto::id::{IfaceId, RouterId};
 use ospf_proto::lsa::Prefix;
 use ospf_proto::rib::{NextHop, PathType, Route};
 
@@ -191,12 +191,16 @@ pub(crate) fn routes(topology: &Topology, root: usize) -> BTreeMap<Prefix, Route
         let distance = paths.iter().map(|path| path.0).min().unwrap();
         let best: Vec<_> = paths.into_iter().filter(|path| path.0 == distance).collect();
         let own = best.iter().any(|(.., node)| *node == Node::Router(root));
-        let hops = best.iter().flat_map(|(.., node)| &reached[node].1);
-        let next_hops: BTreeSet<NextHop> =
-            if own { BTreeSet::new() } else { hops.filter_map(|hop| next_hop(topology, hop)).collect() };
+        let mut by_originator: BTreeMap<RouterId, BTreeSet<NextHop>> = BTreeMap::new();
+        for (_, originator, node) in &best {
+            let hops = by_originator.entry(router_id(*originator)).or_default();
+            hops.extend(reached[node].1.iter().filter(|_| !own).filter_map(|hop| next_hop(topology, hop)));
+        }
+        let next_hops: BTreeSet<NextHop> = by_originator.values().flatten().copied().collect();
         if own || !next_hops.is_empty() {
-            let originators = best.iter().map(|(_, originator, _)| router_id(*originator)).collect();
-            let route = Route { path_type: PathType::IntraArea, distance, next_hops, originators };
+            let paths =
+                by_originator.into_iter().map(|(originator, hops)| (originator, std::sync::Arc::new(hops))).collect();
+            let route = Route { path_type: PathType::IntraArea, distance, next_hops, paths };
             routes.insert(prefix(number), route);
         }
     }

@@ -8,28 +8,43 @@
 //! Routes of a former life (our protocol and metric, found at start) are kept until [`Fib::release`] and then reconciled:
 //! those that are wanted as they are are never touched, so that a restart does not interrupt forwarding.
 
+mod groups;
+mod ids;
 mod model;
 mod nexthop;
 mod plan;
+mod request;
+mod state;
+mod sysctl;
 mod tables;
+mod traffic;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
+use std::io;
+use std::net::Ipv6Addr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use model::{Foreign, Member, Members, RTPROT_KERNEL};
+use groups::{Groups, Lacks};
+pub use groups::{Sharing, Wanted};
+pub use model::Member;
+use model::{Foreign, RTPROT_KERNEL, Target};
+use nix::libc::EOPNOTSUPP;
 use ospf_proto::lsa::Prefix;
-use ospf_proto::rib::{Route, RouteChange};
-use plan::{Op, Plan, Wish};
+use plan::{Op, Plan, Touched, Wish};
 use serde::{Deserialize, Serialize};
-use tables::{Refused, Tables};
+use state::State;
+pub use sysctl::prepare as prepare_sysctls;
+use tables::{Refused, Statistics, Tables};
 use tokio::time::{Instant, Sleep};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
+use traffic::Traffic;
 
 use super::error::Error;
+use crate::share::Shares;
 
 /// How often the kernel's tables are read whole and compared.
 const AUDIT: Duration = Duration::from_secs(60);
@@ -38,14 +53,61 @@ const RETRY: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How often a plan is remade at once because part of it was refused.
 const ROUNDS: usize = 4;
+/// More repairs than this in a minute are a fight: somebody else changes what we install, again and again.
+const FIGHT: usize = 30;
+/// In a fight repairs wait for this, so that a repair is not the other's cue a thousand times a second; within a second
+/// all is right again.
+const FIGHT_PAUSE: Duration = Duration::from_millis(250);
 
-/// How our routes are marked.
+/// How we use the kernel's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FibOptions {
     /// Route protocol number of our routes and next-hop objects.
     pub protocol: u8,
     /// Metric of our routes.
     pub metric: u32,
+    /// Their routing table.
+    pub table: u32,
+    /// The source address of packets of this host that use them.
+    pub preferred_source: Option<Ipv6Addr>,
+    /// How next hops are shared.
+    pub sharing: Sharing,
+    /// Slots of a slot group, and buckets of a resilient one.
+    pub slots: u32,
+    /// Of resilient groups: how long a bucket must have been unused before it may go to another next hop, seconds.
+    pub idle_timer: u32,
+    /// Of resilient groups: after how long of imbalance buckets in use go too, seconds; 0: never.
+    pub unbalanced_timer: u32,
+    /// Receive buffer of the socket that watches the tables, bytes.
+    pub watch_buffer: usize,
+}
+
+impl Default for FibOptions {
+    fn default() -> Self {
+        FibOptions {
+            protocol: 89,
+            metric: 20,
+            table: 254,
+            preferred_source: None,
+            sharing: Sharing::Stable,
+            slots: 1024,
+            idle_timer: 120,
+            unbalanced_timer: 0,
+            watch_buffer: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// The range of [`FibOptions::slots`].
+pub const SLOTS: std::ops::RangeInclusive<u32> = 16..=ids::MOST_SLOTS;
+
+/// A change of what is wanted: none, to have no route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FibChange {
+    /// The destination.
+    pub prefix: Prefix,
+    /// Where its packets are to go.
+    pub wanted: Option<Wanted>,
 }
 
 /// What was done and what went wrong, since the start.
@@ -59,13 +121,52 @@ pub struct FibCounters {
     pub reads: u64,
     /// How often they differed from what we had left.
     pub repairs: u64,
+    /// How often a repair had to wait because somebody else changes our routes again and again.
+    #[serde(default)]
+    pub fights: u64,
+}
+
+/// How a prefix is installed, for `show`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Installed {
+    /// `stable`, `resilient`, `hash-threshold`, `multipath` or `single`.
+    pub sharing: &'static str,
+    /// Why not as configured.
+    pub why: Option<String>,
+    /// The kernel's identifier of the group.
+    pub group: Option<u32>,
+    /// The slots of the group, if it has any.
+    pub slots: Option<u32>,
+    /// Each gateway's part by the kernel.
+    pub parts: BTreeMap<Member, f64>,
+}
+
+/// What the reconciler needs of the kernel.
+trait Port {
+    fn state(&self) -> &State;
+    fn state_mut(&mut self) -> &mut State;
+    /// Brings the model up to date.
+    fn refresh(&mut self) -> io::Result<()>;
+    /// Has the kernel do the operations in their order; those that it refused are returned.
+    fn execute(&mut self, ops: &[Op]) -> io::Result<Vec<Refused>>;
+    /// Waits for notifications and takes all there are.
+    fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Packets by group and member.
+    fn statistics(&mut self) -> io::Result<Statistics>;
 }
 
 /// Our routes in the kernel.
 #[derive(Debug)]
 pub struct Fib {
-    tables: Tables,
-    desired: BTreeMap<Prefix, Members>,
+    inner: Reconciler<Tables>,
+}
+
+/// [`Fib`] over any kernel.
+#[derive(Debug)]
+struct Reconciler<P> {
+    port: P,
+    desired: BTreeMap<Prefix, Wanted>,
+    groups: Groups,
     former: BTreeSet<Prefix>,
     refused_members: BTreeMap<Member, String>,
     refused_prefixes: BTreeMap<Prefix, String>,
@@ -73,7 +174,12 @@ pub struct Fib {
     retry: Option<Instant>,
     attempts: u32,
     audit: Instant,
+    /// When our routes were repaired in the last minute.
+    repaired: Vec<Instant>,
+    /// Nothing is repaired before.
+    truce: Option<Instant>,
     timer: Pin<Box<Sleep>>,
+    traffic: Traffic,
     counters: FibCounters,
 }
 
@@ -81,15 +187,88 @@ impl Fib {
     /// Reads what the kernel has. Routes of ours in it are kept until [`Fib::release`].
     pub fn open(options: FibOptions) -> Result<Self, Error> {
         let tables = Tables::open(options)?;
-        let former: BTreeSet<Prefix> = tables.state.kernel.routes().keys().copied().collect();
+        let lacks = tables.lacks.clone();
+        Ok(Fib { inner: Reconciler::new(tables, &options, lacks) })
+    }
+
+    /// Takes changes of what is wanted and has the kernel follow before it returns.
+    pub fn apply(&mut self, changes: Vec<FibChange>) {
+        self.inner.apply(changes);
+    }
+
+    /// Whether routes of a former life are still kept.
+    pub fn holds_former(&self) -> bool {
+        self.inner.holds_former()
+    }
+
+    /// Routes of a former life become what is wanted now, or are removed.
+    pub fn release(&mut self) {
+        self.inner.release();
+    }
+
+    /// Removes all our routes, groups and objects.
+    pub fn clear(&mut self) {
+        self.inner.clear();
+    }
+
+    /// Waits until the kernel's tables change, or something is due, and reconciles; never returns. Cancel-safe.
+    pub async fn follow(&mut self) {
+        poll_fn(|cx| self.inner.poll_follow(cx)).await
+    }
+
+    /// How it stands with a prefix; none if no route is wanted.
+    pub fn status(&self, prefix: &Prefix) -> Option<String> {
+        self.inner.status(prefix)
+    }
+
+    /// How a prefix is installed; none if no route is wanted.
+    pub fn installed(&self, prefix: &Prefix) -> Option<Installed> {
+        self.inner.installed(prefix)
+    }
+
+    /// How many packets each gateway of a prefix's group got since we look; none where the kernel does not count.
+    pub fn packets(&mut self, prefix: &Prefix) -> Option<BTreeMap<Member, u64>> {
+        self.inner.packets(prefix)
+    }
+
+    /// What was done and what went wrong.
+    pub fn counters(&self) -> FibCounters {
+        FibCounters { reads: self.inner.port.state().reads, ..self.inner.counters }
+    }
+
+    /// How many next hops a route can have: what a farm may count with.
+    pub fn width(&self) -> u16 {
+        self.inner.groups.width()
+    }
+
+    /// How many routes and slot groups there are, wanted and in the kernel.
+    pub fn sizes(&self) -> Sizes {
+        self.inner.sizes()
+    }
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Routes that are wanted.
+    pub wanted: usize,
+    /// Routes of ours in the kernel.
+    pub installed: usize,
+    /// Slot groups in use.
+    pub slot_groups: usize,
+}
+
+impl<P: Port> Reconciler<P> {
+    fn new(port: P, options: &FibOptions, lacks: Lacks) -> Self {
+        let former: BTreeSet<Prefix> = port.state().kernel.routes().keys().copied().collect();
         if !former.is_empty() {
             info!("{} routes of a former life are kept until the first calculation", former.len());
         }
         let audit = Instant::now() + AUDIT;
-        let timer = Box::pin(tokio::time::sleep_until(audit));
-        Ok(Fib {
-            tables,
+        Reconciler {
+            port,
             desired: BTreeMap::new(),
+            groups: Groups::new(options.sharing, options.slots, lacks),
             former,
             refused_members: BTreeMap::new(),
             refused_prefixes: BTreeMap::new(),
@@ -97,39 +276,39 @@ impl Fib {
             retry: None,
             attempts: 0,
             audit,
-            timer,
+            repaired: Vec::new(),
+            truce: None,
+            timer: Box::pin(tokio::time::sleep_until(audit)),
+            traffic: Traffic::default(),
             counters: FibCounters::default(),
-        })
+        }
     }
 
-    /// Takes changes of the routing table and has the kernel follow before it returns.
-    pub fn apply(&mut self, changes: &[RouteChange]) {
-        if changes.is_empty() {
-            return;
-        }
+    fn apply(&mut self, changes: Vec<FibChange>) {
         let mut touched = BTreeSet::new();
-        for change in changes {
-            let (prefix, members) = match change {
-                RouteChange::Install(prefix, route) => (prefix, members(route)),
-                RouteChange::Remove(prefix) => (prefix, None),
+        for FibChange { prefix, wanted } in changes {
+            self.refused_prefixes.remove(&prefix);
+            let before = match wanted {
+                Some(wanted) => self.desired.insert(prefix, wanted.clone()).filter(|before| *before == wanted),
+                None => {
+                    self.desired.remove(&prefix);
+                    None
+                }
             };
-            self.refused_prefixes.remove(prefix);
-            match members {
-                Some(members) => self.desired.insert(*prefix, members),
-                None => self.desired.remove(prefix),
-            };
-            touched.insert(*prefix);
+            if before.is_none() {
+                touched.insert(prefix);
+            }
         }
-        self.reconcile(Some(&touched));
+        if !touched.is_empty() {
+            self.reconcile(Some(&touched));
+        }
     }
 
-    /// Whether routes of a former life are still kept.
-    pub fn holds_former(&self) -> bool {
+    fn holds_former(&self) -> bool {
         !self.former.is_empty()
     }
 
-    /// Routes of a former life become what is wanted now, or are removed.
-    pub fn release(&mut self) {
+    fn release(&mut self) {
         if self.holds_former() {
             let former = std::mem::take(&mut self.former);
             let unwanted = former.iter().filter(|prefix| !self.desired.contains_key(prefix)).count();
@@ -138,28 +317,26 @@ impl Fib {
         }
     }
 
-    /// Removes all our routes, groups and objects.
-    pub fn clear(&mut self) {
+    fn clear(&mut self) {
         self.former.clear();
         self.desired.clear();
         self.reconcile(None);
     }
 
-    /// Waits until the kernel's tables change, or something is due, and reconciles; never returns. Cancel-safe.
-    pub async fn follow(&mut self) {
-        poll_fn(|cx| self.poll_follow(cx)).await
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            wanted: self.desired.len(),
+            installed: self.port.state().kernel.routes().len(),
+            slot_groups: self.groups.tables().len(),
+        }
     }
 
-    /// How it stands with a route of the engine.
-    pub fn status(&self, prefix: &Prefix, route: &Route) -> String {
-        let Some(wanted) = members(route) else {
-            return if route.next_hops.is_empty() { "own".to_owned() } else { "connected".to_owned() };
-        };
-        let kernel = &self.tables.state.kernel;
-        let used = kernel.routes().get(prefix).copied().flatten().and_then(|id| kernel.members(id));
+    fn status(&self, prefix: &Prefix) -> Option<String> {
+        let wanted = self.desired.get(prefix)?;
+        let kernel = &self.port.state().kernel;
         let why = || {
-            let refused = wanted.iter().find_map(|member| self.refused_members.get(member));
-            let down = wanted.iter().find(|member| !self.is_up(member));
+            let refused = wanted.shares.keys().find_map(|member| self.refused_members.get(member));
+            let down = wanted.shares.keys().find(|member| !self.is_up(member));
             self.blocked
                 .get(prefix)
                 .map(|foreign| format!("blocked by {}", owner(*foreign)))
@@ -168,36 +345,78 @@ impl Fib {
                 .or_else(|| down.map(|_| "link down".to_owned()))
                 .unwrap_or_else(|| "pending".to_owned())
         };
-        match used {
-            Some(used) if used == wanted => "installed".to_owned(),
-            Some(_) => format!("installed in part ({})", why()),
-            None => why(),
-        }
+        let right = |target: &Target| match target {
+            Target::Slots(number) => kernel.slots.get(number).is_some_and(|group| {
+                let table = self.groups.tables().get(number);
+                table.is_some_and(|table| {
+                    group.is_whole(table.len() as u32) && table.iter().eq(group.slots.values().flatten())
+                })
+            }),
+            _ => true,
+        };
+        Some(match (kernel.target(prefix), self.groups.targets().get(prefix)) {
+            (Some(has), Some(target)) if has == *target && right(target) => {
+                if self.usable(wanted).is_some_and(|usable| usable.len() == wanted.shares.len()) {
+                    "installed".to_owned()
+                } else {
+                    format!("installed in part ({})", why())
+                }
+            }
+            (Some(_), _) => format!("installed in part ({})", why()),
+            (None, _) => why(),
+        })
     }
 
-    /// What was done and what went wrong.
-    pub fn counters(&self) -> FibCounters {
-        FibCounters { reads: self.tables.state.reads, ..self.counters }
+    fn installed(&self, prefix: &Prefix) -> Option<Installed> {
+        let target = self.groups.targets().get(prefix)?;
+        let kernel = &self.port.state().kernel;
+        let sharing = match target {
+            Target::Gateway(_) => "single",
+            Target::Group(model::GroupKind::Threshold, _) => "hash-threshold",
+            Target::Group(model::GroupKind::Resilient(_), _) => "resilient",
+            Target::Slots(_) => "stable",
+            Target::Paths(paths) if paths.len() == 1 => "single",
+            Target::Paths(_) => "multipath",
+        };
+        let table = match target {
+            Target::Slots(number) => self.groups.tables().get(number),
+            _ => None,
+        };
+        Some(Installed {
+            sharing,
+            why: self.groups.why(prefix).map(str::to_owned),
+            group: kernel.routes().get(prefix).and_then(model::Use::object),
+            slots: table.map(|table| table.len() as u32),
+            parts: kernel.spread(prefix).unwrap_or_default(),
+        })
+    }
+
+    fn packets(&mut self, prefix: &Prefix) -> Option<BTreeMap<Member, u64>> {
+        let statistics = self.port.statistics().inspect_err(|error| warn!("packets of groups: {error}")).ok()?;
+        let kernel = &self.port.state().kernel;
+        self.traffic.take(&statistics, kernel);
+        self.traffic.of(kernel.routes().get(prefix)?.object()?)
     }
 
     fn poll_follow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match self.tables.poll_changed(cx) {
+            match self.port.poll_changed(cx) {
                 Poll::Ready(Ok(())) => {
                     // Echoes of our own doing are no reason to plan.
-                    if self.tables.state.disturbed || self.tables.state.stale {
-                        self.reconcile(None);
+                    if self.port.state().disturbed || self.port.state().stale {
+                        self.mend();
                     }
                     continue;
                 }
                 Poll::Ready(Err(error)) => {
                     warn!("watching kernel routes: {error}");
-                    self.tables.state.stale = true;
+                    self.port.state_mut().stale = true;
                     self.try_again();
                 }
                 Poll::Pending => {}
             }
-            let due = self.retry.map_or(self.audit, |retry| retry.min(self.audit));
+            let others = [self.retry, self.truce].into_iter().flatten();
+            let due = others.fold(self.audit, Instant::min);
             if self.timer.deadline() != due {
                 self.timer.as_mut().reset(due);
             }
@@ -208,6 +427,31 @@ impl Fib {
         }
     }
 
+    /// Somebody else changed something of ours: it is put right at once, unless that has happened again and again.
+    fn mend(&mut self) {
+        if self.truce.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        self.repaired.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
+        if self.repaired.len() < FIGHT {
+            let before = self.counters.done;
+            self.reconcile(None);
+            if self.counters.done > before {
+                self.repaired.push(now);
+                if self.repaired.len() == FIGHT {
+                    error!(
+                        "somebody else changes our routes or next-hop objects: {FIGHT} repairs in a minute; look for another                          program that uses route protocol {}; from now on each waits for {FIGHT_PAUSE:?}",
+                        self.port.state().options.protocol
+                    );
+                }
+            }
+            return;
+        }
+        self.counters.fights += 1;
+        self.truce = Some(now + FIGHT_PAUSE);
+    }
+
     fn on_timer(&mut self) {
         let now = Instant::now();
         if self.retry.is_some_and(|retry| retry <= now) {
@@ -215,9 +459,12 @@ impl Fib {
             self.refused_members.clear();
             self.refused_prefixes.clear();
         }
+        if self.truce.is_some_and(|truce| truce <= now) {
+            self.truce = None;
+        }
         if self.audit <= now {
             self.audit = now + AUDIT;
-            self.tables.state.stale = true;
+            self.port.state_mut().stale = true;
         }
         self.reconcile(None);
     }
@@ -238,11 +485,11 @@ impl Fib {
                 break;
             }
             debug!(?ops, "routes");
-            let refused = match self.tables.execute(&ops) {
+            let refused = match self.port.execute(&ops) {
                 Ok(refused) => refused,
                 Err(error) => {
                     warn!("changing kernel routes: {error}");
-                    self.tables.state.stale = true;
+                    self.port.state_mut().stale = true;
                     return self.try_again();
                 }
             };
@@ -258,23 +505,52 @@ impl Fib {
             }
             refused_before = again;
         }
-        if self.refused_members.is_empty() && self.refused_prefixes.is_empty() {
-            self.retry = None;
+        // What was done is read back: what the kernel has is what it says.
+        let read_back = self.port.refresh();
+        if let Err(error) = &read_back {
+            warn!("reading kernel routes: {error}");
+        }
+        if read_back.is_ok() && self.refused_members.is_empty() && self.refused_prefixes.is_empty() {
+            // Somebody else may have changed something meanwhile.
+            self.retry = self.port.state().disturbed.then(Instant::now);
             self.attempts = 0;
         } else {
             self.try_again();
         }
     }
 
-    fn plan(&mut self, touched: Option<&BTreeSet<Prefix>>) -> std::io::Result<Vec<Op>> {
-        let audited = self.tables.state.stale;
-        self.tables.refresh()?;
-        let disturbed = std::mem::take(&mut self.tables.state.disturbed);
+    fn plan(&mut self, touched: Option<&BTreeSet<Prefix>>) -> io::Result<Vec<Op>> {
+        let audited = self.port.state().stale;
+        self.port.refresh()?;
+        let disturbed = std::mem::take(&mut self.port.state_mut().disturbed);
         let touched = touched.filter(|_| !disturbed && self.retry.is_none());
         let wanted = self.wanted(touched);
-        let wish = Wish { desired: &wanted, touched, keep: &self.former };
-        let Plan { ops, mut blocked } = plan::plan(wish, &self.tables.state.kernel);
-        drop(wanted);
+        let kernel = &self.port.state().kernel;
+        let all: BTreeSet<Prefix>;
+        let prefixes = match touched {
+            Some(touched) => touched,
+            None => {
+                all = self.groups.targets().keys().chain(wanted.keys()).copied().collect();
+                &all
+            }
+        };
+        let slots = self.groups.choose(prefixes, &wanted, kernel);
+        let wish = Wish {
+            desired: self.groups.targets(),
+            slots: self.groups.tables(),
+            touched: touched.map(|prefixes| Touched { prefixes, slots: &slots }),
+            keep: &self.former,
+        };
+        let Plan { ops, blocked } = plan::plan(wish, kernel);
+        self.note_blocked(touched, blocked);
+        if audited && !ops.is_empty() {
+            self.counters.repairs += 1;
+            info!("kernel routes differ from what is wanted: {} operations", ops.len());
+        }
+        Ok(ops)
+    }
+
+    fn note_blocked(&mut self, touched: Option<&BTreeSet<Prefix>>, mut blocked: BTreeMap<Prefix, Foreign>) {
         for (prefix, foreign) in &blocked {
             if !self.blocked.contains_key(prefix) {
                 let owner = owner(*foreign);
@@ -291,53 +567,67 @@ impl Fib {
         } else {
             self.blocked = blocked;
         }
-        if audited && !ops.is_empty() {
-            self.counters.repairs += 1;
-            info!("kernel routes differ from what is wanted: {} operations", ops.len());
-        }
-        Ok(ops)
     }
 
     /// What the kernel can have now: without links that are down and gateways that it refused. A route of a former life that
     /// is still there is left whole while it is kept: what is known of its next hops grows neighbor by neighbor.
-    fn wanted(&self, touched: Option<&BTreeSet<Prefix>>) -> Cow<'_, BTreeMap<Prefix, Members>> {
-        let usable = |member: &Member| self.is_up(member) && !self.refused_members.contains_key(member);
-        let kept =
-            |prefix: &Prefix| self.former.contains(prefix) && self.tables.state.kernel.routes().contains_key(prefix);
-        let can = |(prefix, members): (&Prefix, &Members)| {
+    fn wanted(&self, touched: Option<&BTreeSet<Prefix>>) -> BTreeMap<Prefix, Wanted> {
+        let kernel = &self.port.state().kernel;
+        let kept = |prefix: &Prefix| self.former.contains(prefix) && kernel.routes().contains_key(prefix);
+        // Prefixes that are shared alike stay so: the same set is cut once.
+        let mut cut: BTreeMap<Arc<Shares>, Option<Arc<Shares>>> = BTreeMap::new();
+        let mut can = |(prefix, wanted): (&Prefix, &Wanted)| {
             if kept(prefix) {
                 return None;
             }
-            let members: Members = members.iter().filter(|member| usable(member)).copied().collect();
-            (!members.is_empty()).then_some((*prefix, members))
+            let shares = cut.entry(Arc::clone(&wanted.shares)).or_insert_with(|| self.usable(wanted)).clone()?;
+            Some((*prefix, Wanted { shares, originators: wanted.originators }))
         };
-        if let Some(touched) = touched {
-            return Cow::Owned(touched.iter().filter_map(|prefix| can(self.desired.get_key_value(prefix)?)).collect());
+        match touched {
+            Some(touched) => touched.iter().filter_map(|prefix| can(self.desired.get_key_value(prefix)?)).collect(),
+            None => self.desired.iter().filter_map(can).collect(),
         }
-        if self.former.is_empty() && self.desired.values().flatten().all(usable) {
-            return Cow::Borrowed(&self.desired);
+    }
+
+    /// The gateways that can be used, none if there is not one.
+    fn usable(&self, wanted: &Wanted) -> Option<Arc<Shares>> {
+        let usable = |member: &Member| self.is_up(member) && !self.refused_members.contains_key(member);
+        if wanted.shares.keys().all(usable) {
+            return Some(Arc::clone(&wanted.shares)).filter(|shares| !shares.is_empty());
         }
-        Cow::Owned(self.desired.iter().filter_map(can).collect())
+        let shares: Shares =
+            wanted.shares.iter().filter(|(member, _)| usable(member)).map(|(m, weight)| (*m, *weight)).collect();
+        (!shares.is_empty()).then(|| Arc::new(shares))
     }
 
     fn is_up(&self, member: &Member) -> bool {
-        self.tables.state.links.get(&member.iface) == Some(&true)
+        self.port.state().links.get(&member.iface) == Some(&true)
     }
 
     fn refused(&mut self, refused: Vec<Refused>) {
-        for Refused { op, error } in refused {
+        for Refused { op, code, error } in refused {
             match op {
-                Op::CreateGateway(_, member) => {
-                    warn!("the kernel refuses the gateway {} on interface {}: {error}", member.gateway, member.iface);
-                    self.refused_members.insert(member, error);
+                Op::CreateGateway(_, member) | Op::ReplaceGateway(_, member) => {
+                    if self.port.state().stale {
+                        // Our picture was wrong; the plan is made again from what is there.
+                        continue;
+                    }
+                    if self.refused_members.insert(member, error.clone()).is_none() {
+                        let Member { iface, gateway } = member;
+                        warn!("the kernel refuses the gateway {gateway} on interface {iface}: {error}");
+                    }
                 }
                 Op::AddRoute(prefix, _) | Op::ReplaceRoute(prefix, _) | Op::DeleteRoute(prefix) => {
-                    debug!("the kernel refuses {op:?}: {error}");
+                    warn!("the kernel refuses a route to {prefix}: {error}");
                     self.refused_prefixes.insert(prefix, error);
                 }
-                Op::CreateGroup(..) | Op::ReplaceGroup(..) | Op::DeleteObject(_) => {
-                    debug!("the kernel refuses {op:?}: {error}");
-                    self.tables.state.stale = true;
+                Op::CreateGroup(_, model::GroupKind::Resilient(_), _) if code == EOPNOTSUPP => {
+                    warn!("the kernel refuses resilient groups: {error}; sharing by hash-threshold groups");
+                    self.groups.lacks.resilient = Some(error);
+                }
+                Op::CreateGroup(id, ..) | Op::ReplaceGroup(id, ..) | Op::DeleteObject(id) => {
+                    warn!("the kernel refuses the next-hop object {id}: {error}");
+                    self.port.state_mut().stale = true;
                 }
             }
         }
@@ -350,39 +640,9 @@ impl Fib {
     }
 }
 
-/// The gateways of a route that is to be installed: not our own, and not on the link (the kernel has its connected route).
-fn members(route: &Route) -> Option<Members> {
-    let members: Option<Members> =
-        route.next_hops.iter().map(|hop| hop.gateway.map(|gateway| Member { iface: hop.iface.0, gateway })).collect();
-    members.filter(|members| !members.is_empty())
-}
-
 fn owner(foreign: Foreign) -> String {
     match foreign.protocol {
         RTPROT_KERNEL => "a connected route".to_owned(),
         protocol => format!("a route of protocol {protocol} with the same metric {}", foreign.metric),
     }
-}
-
-/// What of the kernel's settings keeps a router from doing its work, with what to do about it.
-pub fn sysctl_warnings() -> Vec<String> {
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv6/{name}"));
-    let mut warnings = Vec::new();
-    if let Ok(value) = read("conf/all/forwarding")
-        && value.trim() == "0"
-    {
-        warnings.push(
-            "the kernel does not forward IPv6; set it with `sysctl -w net.ipv6.conf.all.forwarding=1`".to_owned(),
-        );
-    }
-    if let Ok(value) = read("fib_multipath_hash_policy")
-        && value.trim() == "0"
-    {
-        warnings.push(
-            "equal-cost next hops are shared by addresses, not by flows; set it with `sysctl -w \
-             net.ipv6.fib_multipath_hash_policy=1`"
-                .to_owned(),
-        );
-    }
-    warnings
 }

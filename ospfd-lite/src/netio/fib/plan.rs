@@ -1,33 +1,33 @@
 //! From what is desired and what the kernel has to an ordered list of operations. Pure.
 //!
-//! One object per gateway; one group per distinct set of two or more gateways, shared by all its prefixes; a single gateway
-//! is used by its object directly. Where all prefixes of a group move to the same other set, the group's members are
-//! replaced, which is atomic and one message whatever the number of prefixes (so that a group may shrink to one member). The order keeps every prefix that had a route
-//! and shall have one reachable at each step, by its old gateways or its new ones.
+//! One object per gateway; one group per distinct set of weighted gateways, shared by all its prefixes; a single gateway
+//! is used by its object directly; a slot group has an object per slot, of its own. Where all prefixes of a group move to the
+//! same other set, the group's members are replaced, which is atomic and one message whatever the number of prefixes (so that
+//! a group may shrink to one member); a slot group is pointed elsewhere slot by slot. The order keeps every prefix that had a
+//! route and shall have one reachable at each step, by its old gateways or its new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 
 use ospf_proto::lsa::Prefix;
 
-use super::model::{Foreign, Kernel, Member, Members, Object, RTPROT_KERNEL};
-
-/// The identifiers that we give to next-hop objects.
-pub(crate) const IDS: RangeInclusive<u32> = 89_000_000..=89_999_999;
+use super::ids::{OBJECT_IDS, slot_id};
+use super::model::{Foreign, GroupKind, Kernel, Member, Object, RTPROT_KERNEL, Target, Use};
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     /// Create the object of a gateway.
     CreateGateway(u32, Member),
-    /// Create a group.
-    CreateGroup(u32, Vec<u32>),
+    /// Point the object of a slot to another gateway.
+    ReplaceGateway(u32, Member),
+    /// Create a group of objects with their weights.
+    CreateGroup(u32, GroupKind, BTreeMap<u32, u16>),
     /// Replace the members of a group.
-    ReplaceGroup(u32, Vec<u32>),
-    /// Add a route through an object.
-    AddRoute(Prefix, u32),
-    /// Move a route of ours to another object.
-    ReplaceRoute(Prefix, u32),
+    ReplaceGroup(u32, GroupKind, BTreeMap<u32, u16>),
+    /// Add a route.
+    AddRoute(Prefix, Use),
+    /// Have a route of ours use something else.
+    ReplaceRoute(Prefix, Use),
     /// Delete a route of ours.
     DeleteRoute(Prefix),
     /// Delete an object that no route uses.
@@ -43,16 +43,30 @@ pub(crate) struct Plan {
     pub(crate) blocked: BTreeMap<Prefix, Foreign>,
 }
 
+/// The tables of the slot groups, by their numbers.
+pub(crate) type SlotTables = BTreeMap<u32, Vec<Member>>;
+
 /// What is wished for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish<'a> {
-    /// The routes.
-    pub(crate) desired: &'a BTreeMap<Prefix, Members>,
-    /// The prefixes whose wish or kernel route changed since the last plan was done, where that is known: only these are
-    /// looked at, and only their wishes need to be in `desired`. None: all.
-    pub(crate) touched: Option<&'a BTreeSet<Prefix>>,
+    /// Where each route is to go.
+    pub(crate) desired: &'a BTreeMap<Prefix, Target>,
+    /// All slot groups that are to be there. Their numbers are usable (see `groups`).
+    pub(crate) slots: &'a SlotTables,
+    /// What changed since the last plan was done, where that is known: only this is looked at, and only the wishes of these
+    /// prefixes need to be in `desired`. None: all.
+    pub(crate) touched: Option<Touched<'a>>,
     /// Routes of ours to these prefixes stay as they are, unless they are desired otherwise.
     pub(crate) keep: &'a BTreeSet<Prefix>,
+}
+
+/// What changed, in the wish or in the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touched<'a> {
+    /// Prefixes.
+    pub(crate) prefixes: &'a BTreeSet<Prefix>,
+    /// Numbers of slot groups.
+    pub(crate) slots: &'a BTreeSet<u32>,
 }
 
 /// Plans.
@@ -60,7 +74,7 @@ pub(crate) fn plan(wish: Wish<'_>, kernel: &Kernel) -> Plan {
     let mut planner = Planner::new(kernel);
     match wish.touched {
         Some(touched) => {
-            for prefix in touched {
+            for prefix in touched.prefixes {
                 planner.sort_route(&wish, prefix);
             }
         }
@@ -74,17 +88,28 @@ pub(crate) fn plan(wish: Wish<'_>, kernel: &Kernel) -> Plan {
         }
     }
     planner.find_staying();
+    for (number, table) in wish.slots {
+        if wish.touched.is_none_or(|touched| touched.slots.contains(number)) {
+            planner.set_slots(*number, table);
+        }
+    }
     planner.choose_groups();
     planner.move_routes();
-    planner.finish()
+    planner.finish(&wish)
 }
 
-/// Where a route is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Target {
-    id: u32,
-    /// Whether the object stands for the right gateways only after its members are replaced.
+/// What a route is to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Goal {
+    used: Use,
+    /// Whether it stands for the right gateways only after its members are replaced.
     replaced: bool,
+}
+
+impl Goal {
+    fn object(id: u32) -> Self {
+        Goal { used: Use::Object(id), replaced: false }
+    }
 }
 
 struct Planner<'a> {
@@ -93,15 +118,15 @@ struct Planner<'a> {
     /// Routes to be deleted.
     deletes: Vec<Prefix>,
     /// Routes to be added or moved.
-    moves: BTreeMap<Prefix, &'a Members>,
+    moves: BTreeMap<Prefix, &'a Target>,
     /// How many routes leave an object.
     leaving: BTreeMap<u32, usize>,
     /// What objects stand for, once looked up.
-    resolved: BTreeMap<u32, Option<Members>>,
+    resolved: BTreeMap<u32, Option<Target>>,
     /// Objects that a route uses that stays as it is.
     staying: BTreeSet<u32>,
     /// What our objects stand for in the end: those that routes stay on or move to.
-    targets: BTreeMap<Members, Target>,
+    targets: BTreeMap<Target, Goal>,
     gateways: BTreeMap<Member, u32>,
     next_id: u32,
     create: Vec<Op>,
@@ -110,13 +135,15 @@ struct Planner<'a> {
     late: Vec<Op>,
     /// The members of groups after the plan, where they differ from the kernel's or are new.
     groups: BTreeMap<u32, Vec<u32>>,
+    /// Slot groups of which a slot is pointed elsewhere.
+    repointed: BTreeSet<u32>,
 }
 
 impl<'a> Planner<'a> {
     fn new(kernel: &'a Kernel) -> Self {
         let gateways = kernel.objects.iter().filter_map(|(id, object)| match object {
             Object::Gateway(member) => Some((*member, *id)),
-            Object::Group(_) | Object::Other => None,
+            Object::Group(..) | Object::Other => None,
         });
         Planner {
             kernel,
@@ -128,12 +155,13 @@ impl<'a> Planner<'a> {
             staying: BTreeSet::new(),
             targets: BTreeMap::new(),
             gateways: gateways.collect(),
-            next_id: *IDS.start(),
+            next_id: *OBJECT_IDS.start(),
             create: Vec::new(),
             early: Vec::new(),
             replace: Vec::new(),
             late: Vec::new(),
             groups: BTreeMap::new(),
+            repointed: BTreeSet::new(),
         }
     }
 
@@ -148,10 +176,13 @@ impl<'a> Planner<'a> {
             }
             return;
         };
-        let right = used
-            .copied()
-            .flatten()
-            .is_some_and(|id| self.resolved.entry(id).or_insert_with(|| kernel.members(id)).as_ref() == Some(wanted));
+        let right = match used {
+            Some(Use::Object(id)) => {
+                self.resolved.entry(*id).or_insert_with(|| kernel.resolve(*id)).as_ref() == Some(wanted)
+            }
+            Some(Use::Paths(paths)) => matches!(wanted, Target::Paths(wanted) if wanted == paths),
+            Some(Use::Other) | None => false,
+        };
         if let Some(foreign) = kernel.blocker(prefix) {
             self.blocked.insert(*prefix, foreign);
             // A route beside a foreign one of the same metric cannot be moved; a right one may stay.
@@ -166,9 +197,9 @@ impl<'a> Planner<'a> {
     }
 
     /// A route does not stay on its object.
-    fn leave(&mut self, used: Option<&Option<u32>>) {
-        if let Some(Some(id)) = used {
-            *self.leaving.entry(*id).or_default() += 1;
+    fn leave(&mut self, used: Option<&Use>) {
+        if let Some(id) = used.and_then(Use::object) {
+            *self.leaving.entry(id).or_default() += 1;
         }
     }
 
@@ -177,46 +208,80 @@ impl<'a> Planner<'a> {
         for (id, users) in self.kernel.users() {
             if self.leaving.get(id).is_none_or(|leaving| leaving < users) {
                 self.staying.insert(*id);
-                if let Some(members) = self.kernel.members(*id) {
-                    self.targets.entry(members).or_insert(Target { id: *id, replaced: false });
+                if let Some(target) = self.kernel.resolve(*id) {
+                    self.targets.entry(target).or_insert(Goal::object(*id));
                 }
             }
+        }
+    }
+
+    /// Makes a slot group what it is to be. Of a new one all slots are there before its group is; slots of one that is there are
+    /// pointed elsewhere when those routes have gone that are to leave it.
+    fn set_slots(&mut self, number: u32, table: &[Member]) {
+        let empty = Default::default();
+        let group = self.kernel.slots.get(&number).unwrap_or(&empty);
+        let count = table.len() as u32;
+        for (index, member) in (0..).zip(table) {
+            let id = slot_id(number, Some(index));
+            match group.slots.get(&index) {
+                Some(Some(known)) if known == member => {}
+                Some(_) => {
+                    self.replace.push(Op::ReplaceGateway(id, *member));
+                    self.repointed.insert(number);
+                }
+                None => self.create.push(Op::CreateGateway(id, *member)),
+            }
+        }
+        if !group.is_whole(count) {
+            let id = slot_id(number, None);
+            let members = (0..count).map(|index| (slot_id(number, Some(index)), 1)).collect();
+            let kind = GroupKind::Resilient(count as u16);
+            self.create.push(match group.group {
+                None => Op::CreateGroup(id, kind, members),
+                Some(_) => Op::ReplaceGroup(id, kind, members),
+            });
         }
     }
 
     /// Groups whose routes all move to the same other set are replaced in place. (Were a minority to move elsewhere, it
     /// would stray to the majority's set in between.)
     fn choose_groups(&mut self) {
-        let mut wishes: BTreeMap<u32, BTreeSet<&Members>> = BTreeMap::new();
+        let mut wishes: BTreeMap<u32, BTreeSet<&'a Target>> = BTreeMap::new();
         for (prefix, wanted) in &self.moves {
-            if let Some(Some(id)) = self.kernel.routes().get(prefix)
-                && matches!(self.kernel.objects.get(id), Some(Object::Group(_)))
+            if let Some(Use::Object(id)) = self.kernel.routes().get(prefix)
+                && matches!(self.kernel.objects.get(id), Some(Object::Group(..)))
                 && !self.staying.contains(id)
             {
                 wishes.entry(*id).or_default().insert(wanted);
             }
         }
         for (id, wishes) in wishes {
-            if let (1, Some(wanted)) = (wishes.len(), wishes.first())
-                && !self.targets.contains_key(*wanted)
-            {
-                let members: Vec<u32> = wanted.iter().map(|member| self.gateway(*member)).collect();
-                self.replace.push(Op::ReplaceGroup(id, members.clone()));
-                self.groups.insert(id, members);
-                self.targets.insert((*wanted).clone(), Target { id, replaced: true });
+            let (1, Some(wanted)) = (wishes.len(), wishes.first()) else { continue };
+            let Some(Object::Group(kind, _)) = self.kernel.objects.get(&id) else { continue };
+            // The kind of a group cannot be changed.
+            let weights = match wanted {
+                Target::Group(wanted, weights) if wanted == kind => weights.clone(),
+                Target::Gateway(member) => BTreeMap::from([(*member, 1)]),
+                _ => continue,
+            };
+            if !self.targets.contains_key(*wanted) {
+                let members = self.members(&weights);
+                self.groups.insert(id, members.keys().copied().collect());
+                self.replace.push(Op::ReplaceGroup(id, *kind, members));
+                self.targets.insert((*wanted).clone(), Goal { used: Use::Object(id), replaced: true });
             }
         }
     }
 
     fn move_routes(&mut self) {
         for (prefix, wanted) in std::mem::take(&mut self.moves) {
-            let target = self.target(wanted);
+            let goal = self.goal(wanted);
             let op = match self.kernel.routes().get(&prefix) {
-                Some(Some(used)) if *used == target.id => continue,
-                Some(_) => Op::ReplaceRoute(prefix, target.id),
-                None => Op::AddRoute(prefix, target.id),
+                Some(used) if *used == goal.used => continue,
+                Some(_) => Op::ReplaceRoute(prefix, goal.used),
+                None => Op::AddRoute(prefix, goal.used),
             };
-            if target.replaced {
+            if goal.replaced {
                 self.late.push(op);
             } else {
                 self.early.push(op);
@@ -224,33 +289,47 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The object that stands for a set in the end, created if need be.
-    fn target(&mut self, wanted: &Members) -> Target {
-        if let Some(target) = self.targets.get(wanted) {
-            return *target;
+    /// What stands for a target in the end, created if need be.
+    fn goal(&mut self, wanted: &Target) -> Goal {
+        if let (Some(goal), false) = (self.targets.get(wanted), matches!(wanted, Target::Slots(_))) {
+            return goal.clone();
         }
-        let mut members: Vec<u32> = wanted.iter().map(|member| self.gateway(*member)).collect();
-        let id = match (members.len(), members.pop()) {
-            (1, Some(single)) => single,
-            _ if let Some(spare) = self.spare(wanted) => spare,
-            (_, last) => {
-                members.extend(last);
-                let id = self.new_id();
-                self.create.push(Op::CreateGroup(id, members.clone()));
-                self.groups.insert(id, members);
-                id
+        let goal = match wanted {
+            Target::Slots(number) => {
+                Goal { used: Use::Object(slot_id(*number, None)), replaced: self.repointed.contains(number) }
             }
+            Target::Paths(paths) => Goal { used: Use::Paths(paths.clone()), replaced: false },
+            Target::Gateway(member) => Goal::object(self.gateway(*member)),
+            Target::Group(kind, weights) => Goal::object(self.group(wanted, (*kind, weights))),
         };
-        let target = Target { id, replaced: false };
-        self.targets.insert(wanted.clone(), target);
-        target
+        if !matches!(wanted, Target::Paths(_)) {
+            self.targets.insert(wanted.clone(), goal.clone());
+        }
+        goal
+    }
+
+    /// A group for a set, created if there is none to spare.
+    fn group(&mut self, wanted: &Target, (kind, weights): (GroupKind, &BTreeMap<Member, u16>)) -> u32 {
+        if let Some(spare) = self.spare(wanted) {
+            return spare;
+        }
+        let members = self.members(weights);
+        let id = self.new_id();
+        self.groups.insert(id, members.keys().copied().collect());
+        self.create.push(Op::CreateGroup(id, kind, members));
+        id
+    }
+
+    /// The objects of gateways with their weights.
+    fn members(&mut self, weights: &BTreeMap<Member, u16>) -> BTreeMap<u32, u16> {
+        weights.iter().map(|(member, weight)| (self.gateway(*member), *weight)).collect()
     }
 
     /// A group for this set that no route uses yet, such as one whose route was deleted by somebody else.
-    fn spare(&self, wanted: &Members) -> Option<u32> {
-        let groups = self.kernel.objects.iter().filter(|(_, object)| matches!(object, Object::Group(_)));
+    fn spare(&self, wanted: &Target) -> Option<u32> {
+        let groups = self.kernel.objects.iter().filter(|(_, object)| matches!(object, Object::Group(..)));
         let mut unchanged = groups.map(|(id, _)| *id).filter(|id| !self.groups.contains_key(id));
-        unchanged.find(|id| self.kernel.members(*id).as_ref() == Some(wanted))
+        unchanged.find(|id| self.kernel.resolve(*id).as_ref() == Some(wanted))
     }
 
     /// The object of a gateway, created if need be.
@@ -272,12 +351,13 @@ impl<'a> Planner<'a> {
         self.next_id - 1
     }
 
-    fn finish(self) -> Plan {
-        let used: BTreeSet<u32> = self.targets.values().map(|target| target.id).chain(self.staying).collect();
+    fn finish(self, wish: &Wish<'_>) -> Plan {
+        let targets = self.targets.values().filter_map(|goal| goal.used.object());
+        let used: BTreeSet<u32> = targets.chain(self.staying.iter().copied()).collect();
         let mut members: BTreeSet<u32> = BTreeSet::new();
         for (id, object) in &self.kernel.objects {
-            if let (true, Object::Group(ids), None) = (used.contains(id), object, self.groups.get(id)) {
-                members.extend(ids);
+            if let (true, Object::Group(_, ids), None) = (used.contains(id), object, self.groups.get(id)) {
+                members.extend(ids.keys());
             }
         }
         members.extend(self.groups.values().flatten());
@@ -287,9 +367,30 @@ impl<'a> Planner<'a> {
             let ids = objects.map(|(id, _)| *id).filter(|id| !used.contains(id) && !members.contains(id));
             ids.map(Op::DeleteObject).collect::<Vec<_>>()
         };
+        let slots = self.unused_slots(wish);
         let deletes = self.deletes.into_iter().map(Op::DeleteRoute).collect();
-        let ops = [self.create, self.early, deletes, self.replace, self.late, unused(true), unused(false)].concat();
+        let ops =
+            [self.create, self.early, deletes, self.replace, self.late, unused(true), unused(false), slots].concat();
         Plan { ops, blocked: self.blocked }
+    }
+
+    /// Slot groups that are not wished for and that no route stays on.
+    fn unused_slots(&self, wish: &Wish<'_>) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for (number, group) in &self.kernel.slots {
+            let id = slot_id(*number, None);
+            if let Some(table) = wish.slots.get(number) {
+                let beyond = group.slots.range(table.len() as u32..);
+                ops.extend(beyond.map(|(index, _)| Op::DeleteObject(slot_id(*number, Some(*index)))));
+                continue;
+            }
+            if self.staying.contains(&id) {
+                continue;
+            }
+            ops.extend(group.group.iter().map(|_| Op::DeleteObject(id)));
+            ops.extend(group.slots.keys().map(|index| Op::DeleteObject(slot_id(*number, Some(*index)))));
+        }
+        ops
     }
 }
 

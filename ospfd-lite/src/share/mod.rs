@@ -1,0 +1,184 @@
+//! How the packets of a route are shared over its next hops. Pure.
+//!
+//! [`shares`] weighs the next hops of a route; [`Capacities`] holds what the servers say of their capacity against noise and
+//! leaps; [`assign`] makes a table of slots of it; [`Sharer`] puts them together. Weights decide among paths of equal cost only: they never bring in a
+//! longer one (RFC 2328 §16.8).
+
+mod capacity;
+mod sharer;
+mod slots;
+
+use std::collections::BTreeMap;
+
+use ospf_proto::id::RouterId;
+use ospf_proto::lsa::Prefix;
+use ospf_proto::rib::Route;
+use serde::{Deserialize, Serialize};
+
+pub use capacity::{Capacities, Claim, Claims, Held};
+pub use sharer::Sharer;
+pub use slots::{assign, quotas};
+
+use crate::netio::fib::Member;
+
+/// What next hops are weighed by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weights {
+    /// The capacity that the originators behind it state (docs/farm-tlv.md); the median for one that states none.
+    #[default]
+    Capacity,
+    /// Not at all.
+    Equal,
+    /// How many originators lie behind it.
+    Originators,
+}
+
+impl Weights {
+    /// As in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Weights::Capacity => "capacity",
+            Weights::Equal => "equal",
+            Weights::Originators => "originators",
+        }
+    }
+}
+
+/// The next hops of a route with their weights, in parts of [`WHOLE`]; all 1 if they are equal.
+pub type Shares = BTreeMap<Member, u32>;
+
+/// What unequal weights of one route add up to, rounding aside.
+pub const WHOLE: u32 = 1 << 24;
+
+/// The weight of each originator of a route, before its next hops are looked at.
+pub fn originator_weights(
+    route: &Route,
+    weights: Weights,
+    capacity: &dyn Fn(RouterId) -> Option<f64>,
+) -> BTreeMap<RouterId, f64> {
+    let known = |router: RouterId| match weights {
+        Weights::Capacity => capacity(router),
+        Weights::Equal | Weights::Originators => Some(1.0),
+    };
+    let told: BTreeMap<RouterId, Option<f64>> = route.originators().map(|router| (router, known(router))).collect();
+    let typical = lower_median(told.values().flatten().copied().collect()).unwrap_or(1.0);
+    told.into_iter().map(|(router, weight)| (router, weight.unwrap_or(typical))).collect()
+}
+
+/// The next hops of a route with their weights; none if it is not to be installed: our own, or on the link.
+pub fn shares(route: &Route, weights: Weights, capacity: &dyn Fn(RouterId) -> Option<f64>) -> Option<Shares> {
+    let mut parts: BTreeMap<Member, f64> = BTreeMap::new();
+    for hop in &route.next_hops {
+        parts.insert(Member { iface: hop.iface.0, gateway: hop.gateway? }, 0.0);
+    }
+    if weights == Weights::Equal {
+        return even(parts);
+    }
+    for (router, weight) in originator_weights(route, weights, capacity) {
+        let hops = route.paths.get(&router).map(|hops| hops.iter()).into_iter().flatten();
+        let hops: Vec<Member> =
+            hops.filter_map(|hop| Some(Member { iface: hop.iface.0, gateway: hop.gateway? })).collect();
+        for hop in &hops {
+            *parts.entry(*hop).or_default() += weight / hops.len() as f64;
+        }
+    }
+    let (least, most) = parts.values().fold((f64::INFINITY, 0.0_f64), |(low, high), w| (low.min(*w), high.max(*w)));
+    // Of capacities that are all unknown or all 0, and up to rounding, equal.
+    if most - least <= 1e-6 * most {
+        return even(parts);
+    }
+    let sum: f64 = parts.values().sum();
+    let scaled = |weight: f64| ((weight / sum * f64::from(WHOLE)).round() as u32).max(1);
+    Some(parts.into_iter().map(|(member, weight)| (member, scaled(weight))).collect())
+}
+
+fn even(parts: BTreeMap<Member, f64>) -> Option<Shares> {
+    (!parts.is_empty()).then(|| parts.into_keys().map(|member| (member, 1)).collect())
+}
+
+/// The lower one of the two in the middle.
+fn lower_median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
+}
+
+/// What the Farm TLVs of an area say of each service, by prefix and originator.
+pub fn claims(information: impl Iterator<Item = (RouterId, ospf_proto::lsa::FarmTlv)>) -> Claims {
+    let mut claims = Claims::new();
+    for (router, tlv) in information {
+        for record in tlv.services {
+            let Some(prefix) = Prefix::new(record.prefix, record.prefix_len) else { continue };
+            claims.entry(prefix).or_default().insert(router, Claim::of(&record));
+        }
+    }
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::Ipv6Addr;
+    use std::sync::Arc;
+
+    use ospf_proto::id::IfaceId;
+    use ospf_proto::rib::{NextHop, PathType};
+
+    use super::*;
+
+    fn hop(n: u16) -> NextHop {
+        NextHop { iface: IfaceId(1), gateway: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, n)) }
+    }
+
+    /// Each originator with its next hops.
+    fn route(paths: &[(u32, &[u16])]) -> Route {
+        let paths: BTreeMap<RouterId, Arc<BTreeSet<NextHop>>> = paths
+            .iter()
+            .map(|(router, hops)| (RouterId(*router), Arc::new(hops.iter().map(|n| hop(*n)).collect())))
+            .collect();
+        let next_hops = paths.values().flat_map(|hops| hops.iter().copied()).collect();
+        Route { path_type: PathType::IntraArea, distance: 10, next_hops, paths }
+    }
+
+    fn parts(route: &Route, weights: Weights, capacity: &dyn Fn(RouterId) -> Option<f64>) -> Vec<f64> {
+        let shares = shares(route, weights, capacity).unwrap();
+        let sum: f64 = shares.values().map(|weight| f64::from(*weight)).sum();
+        shares.values().map(|weight| (f64::from(*weight) / sum * 1000.0).round() / 1000.0).collect()
+    }
+
+    #[test]
+    fn two_leaves_with_three_servers_share_by_servers_or_by_leaves() {
+        let leaves = route(&[(1, &[1]), (2, &[2]), (3, &[2])]);
+        assert_eq!(parts(&leaves, Weights::Originators, &|_| None), [0.333, 0.667]);
+        assert_eq!(parts(&leaves, Weights::Equal, &|_| None), [0.5, 0.5]);
+        assert_eq!(parts(&leaves, Weights::Capacity, &|_| None), [0.333, 0.667]);
+        let capacity = |router: RouterId| (router.0 == 1).then_some(400.0).or((router.0 == 2).then_some(100.0));
+        // The third counts as the lower one of the two that are known.
+        assert_eq!(parts(&leaves, Weights::Capacity, &capacity), [0.667, 0.333]);
+    }
+
+    #[test]
+    fn an_originator_with_several_next_hops_splits_its_weight() {
+        let both = route(&[(1, &[1, 2]), (2, &[2])]);
+        assert_eq!(parts(&both, Weights::Originators, &|_| None), [0.25, 0.75]);
+    }
+
+    #[test]
+    fn equal_weights_are_all_one() {
+        let farm = route(&[(1, &[1]), (2, &[2]), (3, &[3])]);
+        for weights in [Weights::Capacity, Weights::Equal, Weights::Originators] {
+            let shares = shares(&farm, weights, &|_| Some(700.1)).unwrap();
+            assert_eq!(shares.into_values().collect::<Vec<_>>(), [1, 1, 1]);
+        }
+    }
+
+    #[test]
+    fn an_originator_of_unknown_address_takes_no_part_and_our_own_prefix_is_not_shared() {
+        let farm = route(&[(1, &[1]), (2, &[])]);
+        assert_eq!(shares(&farm, Weights::Capacity, &|_| None).unwrap().len(), 1);
+        assert_eq!(shares(&route(&[(1, &[])]), Weights::Capacity, &|_| None), None);
+        let mut connected = route(&[(1, &[1])]);
+        connected.next_hops.insert(NextHop { iface: IfaceId(1), gateway: None });
+        assert_eq!(shares(&connected, Weights::Capacity, &|_| None), None);
+    }
+}
