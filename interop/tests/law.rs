@@ -69,7 +69,9 @@ fn scenarios_behind_ospfd_lite(lab: &mut Lab) -> Result<()> {
 
 /// The farm of the scenarios.
 fn knots<'a>(router: &'a Version) -> Setup<'a> {
-    Setup { servers: SERVERS, dns: Dns::Knot, capacity: CAPACITY, min_ls_interval: 5.0, ..Setup::new("", router) }
+    // As an FRRouting shares them: weighed by capacity nobody would have to leave.
+    let fib = "weights = \"equal\"\n";
+    Setup { servers: SERVERS, dns: Dns::Knot, capacity: CAPACITY, min_ls_interval: 5.0, fib, ..Setup::new("", router) }
 }
 
 fn seconds(seconds: u32) -> Duration {

@@ -94,7 +94,9 @@ fn open(lab: &mut Lab, setup: Setup<'_>, load: f64) -> Result<(Bench, Liar)> {
 
 /// So many servers, all overloaded, one of them a liar: nobody leaves, whatever it tells.
 fn many(lab: &mut Lab, (servers, router): (u16, &Version), each: Duration) -> Result<()> {
-    let setup = Setup { servers, capacity: LITTLE, min_serving: MIN_SERVING, ..Setup::new("", router) };
+    // As an FRRouting shares them: weighed by capacity nobody would have to leave.
+    let fib = "weights = \"equal\"\n";
+    let setup = Setup { servers, capacity: LITTLE, min_serving: MIN_SERVING, fib, ..Setup::new("", router) };
     let (mut bench, liar) = open(lab, setup, 0.5)?;
     bench.pass(Duration::from_secs(6), |_| Ok(()))?;
     println!("{}", Row::HEAD);

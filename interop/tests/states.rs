@@ -39,7 +39,8 @@ fn explained(farm: &mut SpeakerFarm, server: usize, state: &str, words: &[&str])
 }
 
 fn explain_in_every_state_of_the_law(lab: &mut Lab) -> Result<()> {
-    let mut farm = SpeakerFarm::open(lab, Setup::new("", &Version::Ours))?;
+    // Weighed by capacity nobody would have to leave.
+    let mut farm = SpeakerFarm::open(lab, Setup { fib: "weights = \"equal\"\n", ..Setup::new("", &Version::Ours) })?;
     let clients = farm.load(600.0)?;
     explained(
         &mut farm,

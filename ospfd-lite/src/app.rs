@@ -10,7 +10,7 @@ use ospf_proto::lsa::Prefix;
 use ospf_proto::state::{IfaceState, NeighborState};
 use ospfd_lite::control::{Request, Response, explain, farm, show};
 use ospfd_lite::metrics::{MetricsServer, RouterMetrics, Scrape};
-use ospfd_lite::netio::fib::{Fib, FibOptions, prepare_sysctls};
+use ospfd_lite::netio::fib::{Fib, FibOptions, Sysctls, prepare_sysctls};
 use ospfd_lite::netio::{Driver, DriverEvent, Error, Options, Signal, Turn};
 use ospfd_lite::share::{Sharer, Weights};
 use tokio::time::{Instant, sleep_until};
@@ -29,7 +29,7 @@ pub(crate) struct AppOptions {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) fib: FibOptions,
     pub(crate) weights: Weights,
-    pub(crate) set_hash_policy: bool,
+    pub(crate) sysctls: Sysctls,
 }
 
 /// Runs until a signal ends it.
@@ -48,7 +48,7 @@ pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
         leaving: None,
     };
     let mut scrapes = options.metrics.map(listen).transpose()?;
-    prepare_sysctls(options.set_hash_policy);
+    prepare_sysctls(options.sysctls);
     driver.command(Command::RouterInformation(vec![app.sharer.tlv(app.fib.width()).to_tlv()]));
     info!("router {router_id} runs");
     notify(sd_notify::NotifyState::Ready);

@@ -110,7 +110,7 @@ fn command(command: Command) -> anyhow::Result<()> {
                 metrics: file.metrics.map(|address| address.0),
                 fib: file.fib.options(),
                 weights: file.fib.weights,
-                set_hash_policy: file.fib.set_hash_policy(),
+                sysctls: file.fib.sysctls(),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(app::run(options))?)

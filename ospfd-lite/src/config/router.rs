@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ConfigError, EngineKeys, InterfaceTable, LimitsTable, Ranged, Seconds, Source, Text, engine_config};
-use crate::netio::fib::{FibOptions, SLOTS, Sharing};
+use crate::netio::fib::{FibOptions, SLOTS, Sharing, Sysctls};
 use crate::share::Weights;
 
 /// The file of ospfd-lite.
@@ -65,6 +65,8 @@ pub struct FibTable {
     pub unbalanced_timer: Option<Ranged<0, 86_400>>,
     /// Whether `net.ipv6.fib_multipath_hash_policy` is set to 1 where it is 0.
     pub set_hash_policy: Option<bool>,
+    /// Whether `net.ipv4.nexthop_compat_mode` is set to 0.
+    pub set_compat_mode: Option<bool>,
 }
 
 impl FibTable {
@@ -89,9 +91,12 @@ impl FibTable {
         }
     }
 
-    /// Whether the kernel's hash policy is set.
-    pub fn set_hash_policy(&self) -> bool {
-        self.set_hash_policy.unwrap_or(true)
+    /// Which settings of the kernel may be changed: that for slots only where there are slots.
+    pub fn sysctls(&self) -> Sysctls {
+        Sysctls {
+            hash_policy: self.set_hash_policy.unwrap_or(true),
+            compat_mode: (self.sharing == Sharing::Stable).then(|| self.set_compat_mode.unwrap_or(true)),
+        }
     }
 }
 
@@ -164,7 +169,8 @@ mod tests {
         assert_eq!(iface.network_type, NetworkType::Broadcast);
         assert_eq!(config.min_ls_interval, Duration::from_secs(5));
         assert_eq!(file.fib.options(), FibOptions::default());
-        assert_eq!((file.fib.weights, file.fib.set_hash_policy()), (Weights::Capacity, true));
+        assert_eq!(file.fib.weights, Weights::Capacity);
+        assert_eq!(file.fib.sysctls(), Sysctls { hash_policy: true, compat_mode: Some(true) });
         assert!(config.forwarding);
     }
 
@@ -231,7 +237,8 @@ set-hash-policy = false
             ..FibOptions::default()
         };
         assert_eq!(file.fib.options(), expected);
-        assert_eq!((file.fib.weights, file.fib.set_hash_policy()), (Weights::Originators, false));
+        assert_eq!(file.fib.weights, Weights::Originators);
+        assert_eq!(file.fib.sysctls(), Sysctls { hash_policy: false, compat_mode: None });
         assert_eq!(file.control.unwrap().to_str(), Some("/run/x.sock"));
         assert_eq!(file.metrics.unwrap().0, "[::1]:9343".parse().unwrap());
         assert_eq!(file.state_dir.unwrap().to_str(), Some("/var/lib/x"));

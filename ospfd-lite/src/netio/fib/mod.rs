@@ -37,7 +37,7 @@ use ospf_proto::lsa::Prefix;
 use plan::{Op, Plan, Touched, Wish};
 use serde::{Deserialize, Serialize};
 use state::State;
-pub use sysctl::prepare as prepare_sysctls;
+pub use sysctl::{Sysctls, prepare as prepare_sysctls};
 use tables::{Refused, Statistics, Tables};
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info, warn};

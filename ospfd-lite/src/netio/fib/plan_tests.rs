@@ -181,7 +181,7 @@ fn apply(kernel: &mut Kernel, op: &Op) {
         },
     };
     let exists = |kernel: &Kernel, id: u32| match place(id) {
-        Place::Slot(..) => kernel.slots.get(&slot_number(id)).is_some() && gateway(kernel, &id),
+        Place::Slot(..) => kernel.slots.contains_key(&slot_number(id)) && gateway(kernel, &id),
         Place::SlotGroup(_) => group(kernel, id).is_some(),
         _ => kernel.objects.contains_key(&id),
     };

@@ -2,38 +2,75 @@
 
 use tracing::{info, warn};
 
-const HASH_POLICY: &str = "fib_multipath_hash_policy";
+/// Which settings may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sysctls {
+    /// `net.ipv6.fib_multipath_hash_policy`: to 1 if it is 0.
+    pub hash_policy: bool,
+    /// `net.ipv4.nexthop_compat_mode`: to 0. None: it does not matter, since there are no slots.
+    pub compat_mode: Option<bool>,
+}
 
-/// Looks at the settings, and sets the hash policy if it is to; what keeps a router from doing its work is said with what to do
+/// A setting, and what it is to be.
+struct Setting {
+    name: &'static str,
+    bad: &'static str,
+    good: &'static str,
+    /// What is wrong while it is bad.
+    harm: &'static str,
+    /// The key that allows us to change it.
+    key: Option<(&'static str, bool)>,
+}
+
+/// Looks at the settings, and changes those that may be changed; what keeps a router from doing its work is said with what to do
 /// about it.
-pub fn prepare(set_hash_policy: bool) {
-    for warning in warnings(set_hash_policy) {
-        warn!("{warning}");
+pub fn prepare(sysctls: Sysctls) {
+    let settings = [
+        Setting {
+            name: "net.ipv6.conf.all.forwarding",
+            bad: "0",
+            good: "1",
+            harm: "the kernel does not forward IPv6",
+            key: None,
+        },
+        Setting {
+            name: "net.ipv6.fib_multipath_hash_policy",
+            bad: "0",
+            good: "1",
+            harm: "equal-cost next hops are shared by addresses, not by flows",
+            key: Some(("set-hash-policy", sysctls.hash_policy)),
+        },
+        Setting {
+            name: "net.ipv4.nexthop_compat_mode",
+            bad: "1",
+            good: "0",
+            harm: "for each slot that changes hands the kernel tells everybody of every route that uses it",
+            key: Some(("set-compat-mode", sysctls.compat_mode.unwrap_or(false))),
+        },
+    ];
+    for setting in settings.into_iter().take(if sysctls.compat_mode.is_some() { 3 } else { 2 }) {
+        setting.prepare();
     }
 }
 
-fn path(name: &str) -> String {
-    format!("/proc/sys/net/ipv6/{name}")
-}
-
-fn warnings(set_hash_policy: bool) -> Vec<String> {
-    let is_zero = |name: &str| std::fs::read_to_string(path(name)).is_ok_and(|value| value.trim() == "0");
-    let mut warnings = Vec::new();
-    if is_zero("conf/all/forwarding") {
-        warnings.push(
-            "the kernel does not forward IPv6; set it with `sysctl -w net.ipv6.conf.all.forwarding=1`".to_owned(),
-        );
-    }
-    if is_zero(HASH_POLICY) {
-        let by_hand = "equal-cost next hops are shared by addresses, not by flows; set it with `sysctl -w \
-                       net.ipv6.fib_multipath_hash_policy=1`";
-        if !set_hash_policy {
-            warnings.push(format!("{by_hand}, or allow it by set-hash-policy in [fib]"));
-        } else if let Err(error) = std::fs::write(path(HASH_POLICY), "1") {
-            warnings.push(format!("{by_hand} (this program may not: {error})"));
-        } else {
-            info!("equal-cost next hops are shared by flows: net.ipv6.fib_multipath_hash_policy was 0 and is 1 now");
+impl Setting {
+    fn prepare(&self) {
+        let Setting { name, good, harm, .. } = self;
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        if !std::fs::read_to_string(&path).is_ok_and(|value| value.trim() == self.bad) {
+            return;
+        }
+        match self.key {
+            None => warn!("{harm}; set it with `sysctl -w {name}={good}`"),
+            Some((key, false)) => {
+                warn!("{harm}; set it with `sysctl -w {name}={good}`, or allow it by {key} in [fib]");
+            }
+            Some((_, true)) => match std::fs::write(&path, good) {
+                Ok(()) => info!("{name} was {} and is {good} now: else {harm}", self.bad),
+                Err(error) => {
+                    warn!("{harm}; set it with `sysctl -w {name}={good}` (this program may not: {error})");
+                }
+            },
         }
     }
-    warnings
 }
