@@ -1,5 +1,7 @@
 //! Links by netlink, for tests: a veth pair into another namespace, and up.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
@@ -30,6 +32,24 @@ pub(crate) fn up(name: &str) {
     message.attributes = vec![LinkAttribute::IfName(name.into())];
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
+    request(RouteNetlinkMessage::NewLink(message), 0);
+}
+
+/// Creates a bridge.
+pub(crate) fn bridge(name: &str) {
+    let mut message = LinkMessage::default();
+    message.attributes =
+        vec![LinkAttribute::IfName(name.into()), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)])];
+    request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
+}
+
+/// Makes an interface a port of a bridge.
+pub(crate) fn join(port: &str, bridge: &str) {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(port.into()),
+        LinkAttribute::Controller(nix::net::if_::if_nametoindex(bridge).unwrap()),
+    ];
     request(RouteNetlinkMessage::NewLink(message), 0);
 }
 
