@@ -162,13 +162,17 @@ fn watch(socket: &Socket, shared: &Shared) -> Result<()> {
         if poll(&mut ready, PollTimeout::from(50u8))? == 0 {
             continue;
         }
-        let (datagram, _) = socket.recv_from_full().context("receiving (a full buffer loses notifications)")?;
-        let at = Instant::now();
-        let mut history = lock(shared);
+        // All that waits is applied before anything is compared: a change of a thousand slots is a thousand messages, and
+        // comparing takes longer than making them.
         let mut concerned = false;
-        for raw in split(&datagram) {
-            history.messages += 1;
-            concerned |= history.fib.apply(&raw);
+        let (mut at, mut history) = (Instant::now(), lock(shared));
+        while poll(&mut ready, PollTimeout::ZERO)? > 0 {
+            let (datagram, _) = socket.recv_from_full().context("receiving (a full buffer loses notifications)")?;
+            at = Instant::now();
+            for raw in split(&datagram) {
+                history.messages += 1;
+                concerned |= history.fib.apply(&raw);
+            }
         }
         if concerned {
             let fib = std::mem::take(&mut history.fib);

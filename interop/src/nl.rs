@@ -23,6 +23,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
+const DUMP_BUFFER: usize = 128 * 1024;
 const F_MULTI: u16 = 2;
 
 /// One received netlink message, undecoded.
@@ -156,11 +157,18 @@ impl Rtnl {
         request.extend(body);
         self.socket.send(&request, 0)?;
         let mut all = vec![];
+        // The kernel makes the datagrams of a dump as large as the largest buffer it has seen: what does not fit into one, such
+        // as a group of a thousand members, it leaves out.
+        let mut answer = Vec::with_capacity(DUMP_BUFFER);
         loop {
-            let (answer, _) = self.socket.recv_from_full()?;
+            answer.clear();
+            self.socket.recv(&mut answer, 0)?;
             for raw in split(&answer) {
                 match raw.kind {
-                    NLMSG_DONE => return Ok(all),
+                    NLMSG_DONE => {
+                        verdict(&raw)?;
+                        return Ok(all);
+                    }
                     NLMSG_ERROR => verdict(&raw)?,
                     _ if raw.flags & F_MULTI == 0 => {
                         all.push(raw);

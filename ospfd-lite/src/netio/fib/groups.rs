@@ -74,6 +74,8 @@ pub(crate) struct Groups {
     groups: BTreeMap<u32, Group>,
     number_of: BTreeMap<Arc<Shares>, u32>,
     tables: SlotTables,
+    /// Slot groups that routes of a former life still use as they are.
+    kept: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,7 @@ impl Groups {
             groups: BTreeMap::new(),
             number_of: BTreeMap::new(),
             tables: SlotTables::new(),
+            kept: BTreeSet::new(),
         }
     }
 
@@ -117,13 +120,16 @@ impl Groups {
         u16::try_from(if plain { MOST_PATHS } else { MOST_MEMBERS }).unwrap_or(u16::MAX)
     }
 
-    /// Chooses anew for `prefixes`; those without a wish in `wanted` go nowhere. Returns the slot groups whose tables changed.
+    /// Chooses anew for `prefixes`; those without a wish in `wanted` go nowhere, but stay as they are in the kernel if they are in
+    /// `keep`. Returns the slot groups whose tables changed.
     pub(crate) fn choose(
         &mut self,
         prefixes: &BTreeSet<Prefix>,
-        wanted: &BTreeMap<Prefix, Wanted>,
+        (wanted, keep): (&BTreeMap<Prefix, Wanted>, &BTreeSet<Prefix>),
         kernel: &Kernel,
     ) -> BTreeSet<u32> {
+        let kept = keep.iter().filter(|prefix| !wanted.contains_key(prefix));
+        self.kept = kept.filter_map(|prefix| number_in(kernel, prefix)).collect();
         let mut prefixes = prefixes.clone();
         let left = self.leave_unusable(&mut prefixes, kernel);
         let mut joining: BTreeMap<Arc<Shares>, Joining> = BTreeMap::new();
@@ -241,7 +247,7 @@ impl Groups {
             Some(group) => !heirs || !group.users.is_empty(),
             None => !heirs && kernel.users().contains_key(&slot_id(number, None)),
         };
-        !used && is_usable(kernel, number, self.slots)
+        !used && !self.kept.contains(&number) && is_usable(kernel, number, self.slots)
     }
 
     /// The table that a group continues.

@@ -19,6 +19,11 @@ mod sysctl;
 mod tables;
 mod traffic;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -495,6 +500,11 @@ impl<P: Port> Reconciler<P> {
             };
             self.counters.done += (ops.len() - refused.len()) as u64;
             self.counters.refused += refused.len() as u64;
+            for op in &ops {
+                if let Op::AddRoute(prefix, _) | Op::ReplaceRoute(prefix, _) | Op::DeleteRoute(prefix) = op {
+                    self.refused_prefixes.remove(prefix);
+                }
+            }
             if refused.is_empty() {
                 break;
             }
@@ -534,7 +544,7 @@ impl<P: Port> Reconciler<P> {
                 &all
             }
         };
-        let slots = self.groups.choose(prefixes, &wanted, kernel);
+        let slots = self.groups.choose(prefixes, (&wanted, &self.former), kernel);
         let wish = Wish {
             desired: self.groups.targets(),
             slots: self.groups.tables(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::groups::{Groups, Lacks, Sharing, Wanted};
-use super::super::ids::{IDS, Place, SLOT_GROUPS, place};
-use super::super::model::SlotShape;
+use super::super::ids::SLOT_GROUPS;
+use super::super::testing::apply;
 use super::*;
 
 const SLOTS: u32 = 16;
@@ -85,14 +85,14 @@ impl Bed {
 
     fn run_keeping(&mut self, desired: &Desired, keep: &BTreeSet<Prefix>) -> Vec<Op> {
         let prefixes = self.groups.targets().keys().chain(desired.keys()).copied().collect();
-        self.groups.choose(&prefixes, desired, &self.kernel);
+        self.groups.choose(&prefixes, (desired, keep), &self.kernel);
         let plan = self.plan(None, keep);
         self.follow((desired, keep), plan)
     }
 
     /// The same, but only what is touched is looked at.
     fn run_touched(&mut self, desired: &Desired, touched: &BTreeSet<Prefix>) -> Vec<Op> {
-        let slots = self.groups.choose(touched, desired, &self.kernel);
+        let slots = self.groups.choose(touched, (desired, &BTreeSet::new()), &self.kernel);
         let keep = BTreeSet::new();
         let mut plan = self.plan(Some(Touched { prefixes: touched, slots: &slots }), &keep);
         for prefix in desired.keys() {
@@ -161,81 +161,6 @@ fn strays_nowhere(current: Option<&Resolved>, old: Option<&Resolved>, new: &Reso
             current.members().is_subset(&new.members())
         }
         (current, _, new) => current == Some(new),
-    }
-}
-
-/// Does what the kernel does, and panics where the kernel would refuse.
-fn apply(kernel: &mut Kernel, op: &Op) {
-    let gateway = |kernel: &Kernel, id: &u32| match place(*id) {
-        Place::Slot(number, index) => kernel.slots[&number].slots.contains_key(&index),
-        _ => matches!(kernel.objects.get(id), Some(Object::Gateway(_))),
-    };
-    let group = |kernel: &Kernel, id: u32| match place(id) {
-        Place::SlotGroup(number) => match kernel.slots.get(&number)?.group.as_ref()? {
-            SlotShape::Slots { buckets, .. } => Some(GroupKind::Resilient(*buckets)),
-            SlotShape::Other => Some(GroupKind::Threshold),
-        },
-        _ => match kernel.objects.get(&id)? {
-            Object::Group(kind, _) => Some(*kind),
-            _ => None,
-        },
-    };
-    let exists = |kernel: &Kernel, id: u32| match place(id) {
-        Place::Slot(..) => kernel.slots.contains_key(&slot_number(id)) && gateway(kernel, &id),
-        Place::SlotGroup(_) => group(kernel, id).is_some(),
-        _ => kernel.objects.contains_key(&id),
-    };
-    match op {
-        Op::CreateGateway(id, member) => {
-            assert!(IDS.contains(id) && !kernel.taken.contains(id), "foreign identifier");
-            assert!(!exists(kernel, *id), "exists: {op:?}");
-            kernel.set_object(*id, Object::Gateway(*member));
-        }
-        Op::ReplaceGateway(id, member) => {
-            assert!(exists(kernel, *id), "does not exist: {op:?}");
-            kernel.set_object(*id, Object::Gateway(*member));
-        }
-        Op::CreateGroup(id, kind, ids) => {
-            assert!(IDS.contains(id) && !kernel.taken.contains(id), "foreign identifier");
-            assert!(ids.keys().all(|id| gateway(kernel, id)), "{op:?}");
-            assert_eq!(group(kernel, *id), None, "exists: {op:?}");
-            kernel.set_object(*id, Object::Group(*kind, ids.clone()));
-        }
-        Op::ReplaceGroup(id, kind, ids) => {
-            assert!(ids.keys().all(|id| gateway(kernel, id)), "{op:?}");
-            assert_eq!(group(kernel, *id), Some(*kind), "no group of this kind: {op:?}");
-            kernel.set_object(*id, Object::Group(*kind, ids.clone()));
-        }
-        Op::AddRoute(prefix, used) => {
-            assert!(kernel.blocker(prefix).is_none(), "beside a foreign route: {op:?}");
-            assert!(used.object().is_none_or(|id| exists(kernel, id)), "no object: {op:?}");
-            assert!(kernel.set_route(*prefix, used.clone()).is_none(), "exists: {op:?}");
-        }
-        Op::ReplaceRoute(prefix, used) => {
-            assert!(kernel.blocker(prefix).is_none(), "would replace a foreign route: {op:?}");
-            assert!(used.object().is_none_or(|id| exists(kernel, id)), "no object: {op:?}");
-            assert!(kernel.set_route(*prefix, used.clone()).is_some(), "no route: {op:?}");
-        }
-        Op::DeleteRoute(prefix) => assert!(kernel.remove_route(prefix).is_some(), "no route: {op:?}"),
-        Op::DeleteObject(id) => {
-            assert!(exists(kernel, *id), "no object: {op:?}");
-            assert!(!kernel.users().contains_key(id), "in use: {op:?}");
-            let in_group = |object: &Object| matches!(object, Object::Group(_, ids) if ids.contains_key(id));
-            assert!(!kernel.objects.values().any(in_group), "in a group: {op:?}");
-            if let Place::Slot(number, index) = place(*id) {
-                let group = &kernel.slots[&number].group;
-                let held = matches!(group, Some(SlotShape::Slots { members, .. }) if members.contains(&index));
-                assert!(!held, "in a group: {op:?}");
-            }
-            kernel.remove_object(*id);
-        }
-    }
-}
-
-fn slot_number(id: u32) -> u32 {
-    match place(id) {
-        Place::Slot(number, _) | Place::SlotGroup(number) => number,
-        Place::Object | Place::Elsewhere => SLOT_GROUPS,
     }
 }
 
@@ -474,7 +399,7 @@ fn a_change_of_one_prefix_does_not_depend_on_the_number_of_prefixes() {
         let mut wish = desired(&many);
         wish.insert(prefix(7), equal(&[1, 2]));
         let touched = BTreeSet::from([prefix(7)]);
-        let slots = bed.groups.choose(&touched, &wish, &bed.kernel);
+        let slots = bed.groups.choose(&touched, (&wish, &BTreeSet::new()), &bed.kernel);
         let ops = bed.plan(Some(Touched { prefixes: &touched, slots: &slots }), &BTreeSet::new()).ops;
         assert_eq!(ops.len(), messages, "{ops:?}");
     }
