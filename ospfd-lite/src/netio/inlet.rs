@@ -240,3 +240,50 @@ fn receive(socket: &Socket, batch: &mut Batch, seen: &mut Seen) -> io::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// Whether the kernel lets a packet through to an inlet that takes this.
+    fn passes(takes: Takes, packet: &[u8]) -> bool {
+        let (from, to) = UnixDatagram::pair().unwrap();
+        let to = Socket::from(to);
+        to.attach_filter(&takes.filter()).unwrap();
+        to.set_nonblocking(true).unwrap();
+        from.send(packet).unwrap();
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 64];
+        to.recv(&mut buffer).is_ok()
+    }
+
+    /// The head of a packet of this router, with a Hello's priority.
+    fn packet(kind: u8, router: u32, priority: u8) -> Vec<u8> {
+        let mut bytes = vec![3, kind, 0, 36];
+        bytes.extend(router.to_be_bytes());
+        bytes.resize(20, 0);
+        bytes.push(priority);
+        bytes.resize(36, 0);
+        bytes
+    }
+
+    #[test]
+    fn hellos_and_the_rest_come_in_by_two_doors() {
+        for (kind, hello) in [(1, true), (2, false), (4, false), (9, false)] {
+            assert_eq!(passes(Takes::Hellos, &packet(kind, 1, 0)), hello);
+            assert_eq!(passes(Takes::Rest, &packet(kind, 1, 0)), !hello);
+        }
+        assert!(passes(Takes::Rest, &[3]) && !passes(Takes::Hellos, &[3]), "too short to have a type");
+    }
+
+    #[test]
+    fn one_of_many_routers_of_a_host_hears_who_may_become_dr_and_who_claims_to_be_it() {
+        let takes = Takes::EligibleHellos(RouterId(0xc000_020b));
+        assert!(passes(takes, &packet(1, 0xc000_0201, 1)) && passes(takes, &packet(1, 0xc000_0201, 255)));
+        assert!(!passes(takes, &packet(1, 0xc000_020c, 0)));
+        assert!(passes(takes, &packet(1, 0xc000_020b, 0)), "somebody uses its Router ID");
+        assert!(!passes(takes, &packet(4, 0xc000_0201, 1)), "no Hello");
+        assert!(!passes(takes, &packet(1, 0xc000_0201, 1)[..20]), "no priority in it");
+    }
+}
