@@ -32,8 +32,9 @@ fn main() {
 
     they_come_pass_the_detection_of_duplicates_and_go();
     an_address_that_another_host_has_is_said_once_and_spoken_from_when_it_is_free();
+    an_interface_without_ipv6_is_said_with_what_to_do();
     a_port_of_a_bridge_is_refused();
-    println!("share_addresses: 3 tests ok");
+    println!("share_addresses: 4 tests ok");
 }
 
 fn block(place: u16) -> Ipv6Addr {
@@ -107,6 +108,15 @@ fn an_address_that_another_host_has_is_said_once_and_spoken_from_when_it_is_free
     there.keep(&wanted("a1", &[]), ours).unwrap();
     until("it is free", || look(&mut here) == 1 && is_good(block(3), "a0"));
     here.keep(&wanted("a0", &[]), ours).unwrap();
+}
+
+fn an_interface_without_ipv6_is_said_with_what_to_do() {
+    std::fs::write("/proc/sys/net/ipv6/conf/a1/disable_ipv6", "1").unwrap();
+    let error = ShareAddresses::open().unwrap().keep(&wanted("a1", &[0]), ours).unwrap_err();
+    assert!(!error.is_privilege(), "no capability is missing");
+    let text = error.to_string();
+    assert!(text.starts_with("adding fe80::5a:c000:20b:0 on a1 for a share router: "), "{text}");
+    assert!(text.contains("sysctl net.ipv6.conf.a1.disable_ipv6=0"), "{text}");
 }
 
 fn a_port_of_a_bridge_is_refused() {

@@ -13,6 +13,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{Address, Requests, addresses};
 
+const EPERM: i32 = 1;
 const EADDRNOTAVAIL: i32 = 99;
 
 /// The kernel refuses what the share routers need.
@@ -47,9 +48,9 @@ pub enum ShareAddressError {
 }
 
 impl ShareAddressError {
-    /// Whether CAP_NET_ADMIN is missing.
+    /// Whether CAP_NET_ADMIN is missing. (An interface without IPv6 is EACCES.)
     pub fn is_privilege(&self) -> bool {
-        matches!(self, ShareAddressError::Refused { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+        matches!(self, ShareAddressError::Refused { source, .. } if source.raw_os_error() == Some(EPERM))
     }
 }
 
