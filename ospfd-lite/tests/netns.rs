@@ -222,6 +222,11 @@ fn slot_table(prefix: Prefix) -> Vec<String> {
     ids.map(|id| gateway(id).to_owned()).collect()
 }
 
+/// The object of a slot: the group has the last identifier of its block.
+fn slot(group: u64, index: u64) -> u64 {
+    group - 9_999 + index
+}
+
 fn owned(table: &[String], n: u16) -> usize {
     table.iter().filter(|owner| **owner == gateway(n).to_string()).count()
 }
@@ -276,15 +281,15 @@ fn slot_interference() {
         let table = slot_table(prefix());
         let group = || installed(prefix()).unwrap().1;
         let right = || installed(prefix()).is_some() && slot_table(prefix()) == table;
-        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto 89", group() + 5));
+        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto 89", slot(group(), 5)));
         assert!(!right());
         until(&mut fib, "a slot is pointed back", right).await;
-        ip(&format!("nexthop del id {}", group() + 5));
+        ip(&format!("nexthop del id {}", slot(group(), 5)));
         until(&mut fib, "a slot is put back into its group", right).await;
         let former = group();
         ip(&format!("nexthop del id {former}"));
         until(&mut fib, "the group is made anew", right).await;
-        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto static", former + 6));
+        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto static", slot(former, 6)));
         until(&mut fib, "another group is used where an identifier is taken", || right() && group() != former).await;
         ip("-6 route replace 2001:db8:53::53/128 via fe80::7 dev v1 metric 20 proto 89");
         until(&mut fib, "the route is put right", right).await;
@@ -417,7 +422,7 @@ fn lost_notifications() {
         let reads = fib.counters().reads;
         ip(&format!("-6 -batch {}", file.path().display()));
         let (_, group) = installed(prefix()).unwrap();
-        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto 89", group + 9));
+        ip(&format!("nexthop replace id {} via fe80::7 dev v1 proto 89", slot(group, 9)));
         until(&mut fib, "what was lost is read", || slot_table(prefix()) == table).await;
         assert!(fib.counters().reads > reads, "the socket was too large to lose anything");
         assert_eq!(ip_json("-6 route show proto static").len(), 2000);

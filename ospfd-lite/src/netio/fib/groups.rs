@@ -330,7 +330,7 @@ fn number_in(kernel: &Kernel, prefix: &Prefix) -> Option<u32> {
 
 /// Whether the kernel can have a slot group of so many slots under a number.
 fn is_usable(kernel: &Kernel, number: u32, slots: u32) -> bool {
-    let foreign = kernel.taken.range(slot_id(number, None)..slot_id(number + 1, None)).next().is_some();
+    let foreign = kernel.taken.range(slot_id(number, Some(0))..=slot_id(number, None)).next().is_some();
     !foreign && kernel.slots.get(&number).is_none_or(|group| group.can_be_whole(slots))
 }
 

@@ -8,7 +8,8 @@ pub(crate) const IDS: RangeInclusive<u32> = 89_000_000..=89_999_999;
 pub(crate) const OBJECT_IDS: RangeInclusive<u32> = 89_000_000..=89_499_999;
 /// Where the blocks of the slot groups begin.
 const SLOTS_FROM: u32 = 89_500_000;
-/// Identifiers in a block: the group's own, then one for each slot.
+/// Identifiers in a block: one for each slot, and the last one for the group. The kernel tells of objects in the order of their
+/// identifiers, and of the first ones in a datagram of one page, whoever asks: a large group must not be the first.
 const BLOCK: u32 = 10_000;
 /// How many slot groups there may be. Each costs a netlink message per slot to build, and a changed server one per slot it
 /// moves in each: beyond this prefixes share by hash-threshold groups.
@@ -41,17 +42,17 @@ pub(crate) fn place(id: u32) -> Place {
     }
     let Some(offset) = id.checked_sub(SLOTS_FROM) else { return Place::Elsewhere };
     let (number, at) = (offset / BLOCK, offset % BLOCK);
-    match at.checked_sub(1) {
+    match at {
         _ if number >= SLOT_GROUPS => Place::Elsewhere,
-        None => Place::SlotGroup(number),
-        Some(index) if index < MOST_SLOTS => Place::Slot(number, index),
-        Some(_) => Place::Elsewhere,
+        index if index < MOST_SLOTS => Place::Slot(number, index),
+        group if group == BLOCK - 1 => Place::SlotGroup(number),
+        _ => Place::Elsewhere,
     }
 }
 
 /// The identifier of a slot of the group `number`, or of the group itself.
 pub(crate) fn slot_id(number: u32, slot: Option<u32>) -> u32 {
-    SLOTS_FROM + number * BLOCK + slot.map_or(0, |slot| slot + 1)
+    SLOTS_FROM + number * BLOCK + slot.unwrap_or(BLOCK - 1)
 }
 
 #[cfg(test)]
