@@ -267,6 +267,7 @@ fn slots() {
         assert_eq!(gateways(prefix()), ["fe80::2"]);
         fib.apply(vec![install(prefix(), &[1, 2])]);
         assert_eq!(fib.installed(&prefix()).unwrap().sharing, "stable");
+        fib.count_packets();
         assert!(fib.packets(&prefix()).is_some(), "the kernel counts packets (6.9 or newer)");
         fib.clear();
         assert_eq!(ip_json("nexthop show").len(), 0);

@@ -70,13 +70,14 @@ pub struct Server {
 
 /// The prefixes that several routers originate, or that somebody tells the capacity for.
 pub fn farms(view: &View<'_>, fib: &mut Fib, sharer: &Sharer) -> Vec<Farm> {
+    fib.count_packets();
     let told = sharer.capacities().prefixes();
     let anycast = view.routes().iter().filter(|(_, route)| route.paths.len() > 1).map(|(prefix, _)| *prefix);
     let prefixes: BTreeSet<Prefix> = anycast.chain(told).collect();
     prefixes.iter().map(|prefix| farm(view, fib, sharer, prefix)).collect()
 }
 
-fn farm(view: &View<'_>, fib: &mut Fib, sharer: &Sharer, prefix: &Prefix) -> Farm {
+fn farm(view: &View<'_>, fib: &Fib, sharer: &Sharer, prefix: &Prefix) -> Farm {
     let route = view.routes().get(prefix);
     let installed = fib.installed(prefix);
     let sources = Sources {

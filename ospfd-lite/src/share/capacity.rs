@@ -58,6 +58,12 @@ pub struct Held {
     rose: Option<Instant>,
 }
 
+impl Held {
+    fn rises_to(&self, wanted: f64) -> bool {
+        wanted - self.value > NOISE * self.value
+    }
+}
+
 /// The capacities that are counted with.
 #[derive(Clone, Debug, Default)]
 pub struct Capacities {
@@ -106,7 +112,7 @@ impl Capacities {
             let held = self.held.get(prefix);
             bounded(claims).into_iter().filter_map(move |(router, wanted)| {
                 let held = held?.get(&router)?;
-                (wanted > held.value * (1.0 + NOISE)).then_some(held.rose? + STEP)
+                held.rises_to(wanted).then_some(held.rose? + STEP)
             })
         });
         steps.min()
@@ -141,13 +147,10 @@ fn follow(known: Option<Held>, wanted: f64, now: Instant) -> Held {
     let Some(held) = known else {
         return Held { value: wanted, rose: Some(now) };
     };
-    if (wanted - held.value).abs() <= NOISE * held.value {
-        return held;
-    }
-    if wanted < held.value {
+    if held.value - wanted > NOISE * held.value {
         return Held { value: wanted, rose: Some(now) };
     }
-    if held.rose.is_some_and(|rose| now < rose + STEP) {
+    if !held.rises_to(wanted) || held.rose.is_some_and(|rose| now < rose + STEP) {
         return held;
     }
     // From nothing there is no multiple: what it says is taken, as of one that is new.

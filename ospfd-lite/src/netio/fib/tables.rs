@@ -17,11 +17,12 @@ use nix::libc::{EACCES, EEXIST, ENOBUFS, ENOENT, EPERM, ESRCH};
 use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
+use super::FibOptions;
 use super::groups::Lacks;
 use super::ids::{PROBE, PROBE_GROUP};
 use super::plan::Op;
+use super::reconciler::Port;
 use super::state::State;
-use super::{FibOptions, Port};
 use super::{nexthop, request};
 use crate::netio::error::Error;
 use crate::netio::netlink::{self, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_NEXTHOP, Raw, Steps};

@@ -1,12 +1,23 @@
 //! The reconciler over a kernel that refuses, forgets and is changed by others.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::io;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use nix::libc::{EINVAL, EOPNOTSUPP};
+use ospf_proto::lsa::Prefix;
 
+use super::groups::Lacks;
 use super::ids::slot_id;
 use super::model::{GroupKind, Object};
+use super::plan::Op;
+use super::reconciler::{AUDIT, FIGHT, FIGHT_PAUSE, Port, RETRY_MAX, Reconciler};
+use super::state::State;
+use super::tables::{Refused, Statistics};
 use super::testing::{apply, possible};
 use super::*;
 
@@ -130,13 +141,13 @@ async fn a_gateway_that_is_refused_is_left_out_shown_and_tried_again() {
     assert_eq!(gateways(&reconciler), [member(1), member(3)]);
     let status = reconciler.status(&prefix()).unwrap();
     assert_eq!(status, "installed in part (refused: errno 22)");
-    let refused = reconciler.counters.refused;
+    let refused = reconciler.counters().refused;
     pass(&mut reconciler, Duration::from_secs(1)).await;
-    assert!(reconciler.counters.refused > refused, "it is tried again");
+    assert!(reconciler.counters().refused > refused, "it is tried again");
     // Ever more rarely: 0.1, 0.2 ... 25.6, 30, 30 s.
-    let before = reconciler.counters.refused;
+    let before = reconciler.counters().refused;
     pass(&mut reconciler, Duration::from_secs(300)).await;
-    let tries = reconciler.counters.refused - before;
+    let tries = reconciler.counters().refused - before;
     assert!(tries < 600, "{tries} refusals in five minutes");
     reconciler.port.refuse = |_| None;
     pass(&mut reconciler, RETRY_MAX).await;
@@ -157,7 +168,7 @@ async fn what_somebody_else_changes_is_put_right_and_a_fight_is_slowed_down() {
         pass(&mut reconciler, Duration::from_millis(1)).await;
         assert_eq!(gateways(&reconciler), [member(1), member(2)], "at once");
     }
-    assert_eq!(reconciler.counters.fights, 0);
+    assert_eq!(reconciler.counters().fights, 0);
     for _ in 0..5 {
         tamper(&mut reconciler);
         pass(&mut reconciler, Duration::from_millis(1)).await;
@@ -165,7 +176,7 @@ async fn what_somebody_else_changes_is_put_right_and_a_fight_is_slowed_down() {
         pass(&mut reconciler, FIGHT_PAUSE).await;
         assert_eq!(gateways(&reconciler), [member(1), member(2)], "but soon");
     }
-    assert_eq!(reconciler.counters.fights, 5);
+    assert_eq!(reconciler.counters().fights, 5);
     // A minute of peace, and it is mended at once again.
     pass(&mut reconciler, Duration::from_secs(61)).await;
     tamper(&mut reconciler);
@@ -180,7 +191,7 @@ async fn what_changes_in_silence_is_found_by_the_audit() {
     reconciler.port.state.kernel.set_object(slot_id(0, Some(3)), Object::Gateway(member(9)));
     pass(&mut reconciler, AUDIT + Duration::from_millis(1)).await;
     assert_eq!(gateways(&reconciler), [member(1), member(2)]);
-    assert_eq!(reconciler.counters.repairs, 1);
+    assert_eq!(reconciler.counters().repairs, 1);
 }
 
 #[tokio::test(start_paused = true)]
