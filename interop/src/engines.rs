@@ -153,6 +153,9 @@ fn engine(identity: Identity, kind: Kind, iface: IfaceId) -> Engine {
     let mut config = Config::new(RouterId(identity.router.into()));
     config.forwarding = false;
     config.min_ls_interval = MIN_LS_INTERVAL;
+    // They want no routes, and may have thousands of prefixes.
+    config.spf_interval = Duration::from_secs(3600);
+    config.max_originations = 100_000;
     let mut on = IfaceConfig::new(IFACE);
     (on.hello_interval, on.dead_interval, on.priority) = (1, 4, 0);
     if kind == Kind::PointToPoint {

@@ -212,8 +212,11 @@ impl Fib {
         }
     }
 
+    /// Routes go with what they use; unless told to (`net.ipv4.nexthop_compat_mode`) the kernel does not say so.
     fn forget(&mut self, id: u32) -> bool {
-        let mut used = self.routes.values().any(|route| route.via == Via::Object(id));
+        let before = self.routes.len();
+        self.routes.retain(|_, route| route.via != Via::Object(id));
+        let mut used = self.routes.len() != before;
         self.objects.remove(&id);
         for object in self.objects.values_mut() {
             if let Object::Group(members) = object {
@@ -317,7 +320,7 @@ mod tests {
         assert!(!fib.forget(2));
         assert!(fib.forget(1));
         assert!(fib.forget(9));
-        assert!(fib.learn(9, Object::Single(path(1))));
+        assert!(fib.route("2001:db8:53::53/128".parse().unwrap()).is_none(), "a route without its group");
     }
 
     #[test]

@@ -336,6 +336,11 @@ fn verdict(raw: &Raw) -> Result<()> {
     }
 }
 
+/// The number of the system's error, if it is one.
+pub fn os_error(error: &anyhow::Error) -> Option<i32> {
+    error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

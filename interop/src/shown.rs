@@ -58,9 +58,14 @@ pub struct HopRow {
 }
 
 impl FarmRow {
+    /// The rows of all prefixes.
+    pub fn all(router: &Daemon) -> Result<Vec<Self>> {
+        serde_json::from_value(router.show("farm")?).context("understanding show farm")
+    }
+
     /// The row of a prefix.
     pub fn of(router: &Daemon, prefix: Ipv6Network) -> Result<Self> {
-        let rows: Vec<Self> = serde_json::from_value(router.show("farm")?).context("understanding show farm")?;
+        let rows = Self::all(router)?;
         rows.into_iter()
             .find(|row| row.prefix.parse() == Ok(prefix))
             .with_context(|| format!("show farm has no {prefix}"))

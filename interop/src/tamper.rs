@@ -17,7 +17,7 @@ use crate::{
         TABLE_MAIN, Via,
     },
     netns::Netns,
-    nl::{Rtnl, attributes, put_attribute},
+    nl::{Rtnl, attributes, os_error, put_attribute},
 };
 
 const RTA_DST: u16 = 1;
@@ -274,8 +274,7 @@ fn shrink(rtnl: &mut Rtnl, (id, protocol): (u32, u8), gone: usize) -> Result<()>
 
 /// What was to be tampered with is not there any more: the router was at work.
 fn is_gone(error: &anyhow::Error) -> bool {
-    let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-    matches!(code, Some(nix::libc::ENOENT | nix::libc::ESRCH))
+    matches!(os_error(error), Some(nix::libc::ENOENT | nix::libc::ESRCH))
 }
 
 #[cfg(test)]
