@@ -148,6 +148,14 @@ impl Rtnl {
 
     /// Dumps every object of one kind; `body` is the family's request header.
     pub fn dump(&mut self, kind: u16, body: &[u8]) -> Result<Vec<Raw>> {
+        match self.dump_once(kind, body) {
+            // The first datagram is made before the kernel has seen a buffer.
+            Err(error) if os_error(&error) == Some(nix::libc::EMSGSIZE) => self.dump_once(kind, body),
+            result => result,
+        }
+    }
+
+    fn dump_once(&mut self, kind: u16, body: &[u8]) -> Result<Vec<Raw>> {
         self.sequence += 1;
         let mut request = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
         request.extend(kind.to_ne_bytes());
