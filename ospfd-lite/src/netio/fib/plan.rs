@@ -221,18 +221,24 @@ impl<'a> Planner<'a> {
         let empty = Default::default();
         let group = self.kernel.slots.get(&number).unwrap_or(&empty);
         let count = table.len() as u32;
+        let mut whole = group.is_whole(count);
         for (index, member) in (0..).zip(table) {
             let id = slot_id(number, Some(index));
             match group.slots.get(&index) {
                 Some(Some(known)) if known == member => {}
-                Some(_) => {
+                Some(Some(_)) => {
                     self.replace.push(Op::ReplaceGateway(id, *member));
                     self.repointed.insert(number);
+                }
+                // Somebody made something else of it, a group perhaps, which cannot be pointed to a gateway.
+                Some(None) => {
+                    self.create.extend([Op::DeleteObject(id), Op::CreateGateway(id, *member)]);
+                    whole = false;
                 }
                 None => self.create.push(Op::CreateGateway(id, *member)),
             }
         }
-        if !group.is_whole(count) {
+        if !whole {
             let id = slot_id(number, None);
             let members = (0..count).map(|index| (slot_id(number, Some(index)), 1)).collect();
             let kind = GroupKind::Resilient(count as u16);
