@@ -108,7 +108,9 @@ impl Stage {
         farm.all().iter().for_each(|netns| lab.watch(netns));
         let spec =
             RouterSpec::new("router", Ipv4Addr::new(192, 0, 2, 1), IfaceSpec::fast(Farm::FARM_SIDE, Kind::Broadcast))
-                .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE));
+                .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE))
+                // Weighed by capacity a slowed server gets less and has no reason to leave, which is what is shown here.
+                .with_fib("weights = \"equal\"\n");
         let link_router = lab.start(&options.router.version(), &farm.router, spec)?;
         let monitor = Monitor::start(&farm.router)?;
         let policy = match options.r#break {
