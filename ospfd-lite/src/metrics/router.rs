@@ -70,7 +70,11 @@ fn register_fib(registry: &mut Registry, fib: &Fib) {
         ("fib_operations", "Netlink requests that the kernel did", counters.done),
         ("fib_refused", "Netlink requests that it refused", counters.refused),
         ("fib_reads", "How often its tables were read whole", counters.reads),
-        ("fib_repairs", "How often they differed from what we had left", counters.repairs),
+        (
+            "fib_repairs",
+            "How often they had to be put right: somebody else changed them, or the kernel lost something",
+            counters.repairs,
+        ),
         ("fib_fights", "Repairs that waited because somebody else changes our routes again and again", counters.fights),
     ] {
         let counter: Counter = Counter::default();

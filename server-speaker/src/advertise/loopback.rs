@@ -2,17 +2,12 @@
 //! so that the host never uses an anycast address as the source of its own connections (RFC 4291 §2.6, RFC 6724 rule 3).
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use super::netlink::{Place, Requests, addresses};
 
-use super::netlink::{Requests, addresses};
-
-/// The loopback interface has this index in every network namespace (LOOPBACK_IFINDEX of Linux).
-const LO: u32 = 1;
-const EADDRNOTAVAIL: i32 = 99;
+/// The loopback interface has index 1 in every network namespace (LOOPBACK_IFINDEX of Linux).
+const LO: Place = Place { index: 1, length: 128, detect_duplicates: false };
 
 /// An address could not be put on `lo` or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -47,20 +42,14 @@ impl Loopback {
 
     /// Puts an address on `lo`; one that is there already is given our lifetimes.
     pub fn add(&mut self, address: Ipv6Addr) -> Result<(), LoopbackError> {
-        let message = RouteNetlinkMessage::NewAddress(message(address));
-        self.requests.order(message, NLM_F_CREATE | NLM_F_REPLACE).map_err(|source| LoopbackError {
-            operation: "adding",
-            address,
-            source,
-        })
+        let refused = |source| LoopbackError { operation: "adding", address, source };
+        self.requests.add_address(LO, address).map_err(refused)
     }
 
     /// Takes an address from `lo`; one that is not there is no error.
     pub fn remove(&mut self, address: Ipv6Addr) -> Result<(), LoopbackError> {
-        match self.requests.order(RouteNetlinkMessage::DelAddress(message(address)), 0) {
-            Err(error) if error.raw_os_error() == Some(EADDRNOTAVAIL) => Ok(()),
-            other => other.map_err(|source| LoopbackError { operation: "removing", address, source }),
-        }
+        let refused = |source| LoopbackError { operation: "removing", address, source };
+        self.requests.remove_address(LO, address).map_err(refused)
     }
 
     /// Whether the address is on `lo`.
@@ -68,21 +57,4 @@ impl Loopback {
         let found = addresses().map_err(|source| LoopbackError { operation: "looking for", address, source })?;
         Ok(found.iter().any(|row| row.address == address && row.interface == "lo"))
     }
-}
-
-fn message(address: Ipv6Addr) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet6;
-    message.header.prefix_len = 128;
-    message.header.index = LO;
-    let mut lifetimes = CacheInfo::default();
-    lifetimes.ifa_preferred = 0;
-    lifetimes.ifa_valid = u32::MAX;
-    message.attributes = vec![
-        AddressAttribute::Local(IpAddr::V6(address)),
-        AddressAttribute::Address(IpAddr::V6(address)),
-        AddressAttribute::Flags(AddressFlags::Nodad),
-        AddressAttribute::CacheInfo(lifetimes),
-    ];
-    message
 }

@@ -1,18 +1,21 @@
 //! Orders to the kernel about links and addresses, each with its answer, and the addresses that there are.
 
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::AddressFlags;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
 use netlink_packet_route::link::{InfoPortKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 /// The addresses of this thread's namespace.
 const ADDRESSES: &str = "/proc/thread-self/net/if_inet6";
 const ENODEV: i32 = 19;
+const EADDRNOTAVAIL: i32 = 99;
 
 /// A netlink socket in the namespace it was opened in. The kernel answers at once: nothing to await.
 pub(super) struct Requests {
@@ -35,6 +38,39 @@ pub(super) struct Link {
     pub(super) bridge_port: bool,
 }
 
+/// Where an address stands, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The interface.
+    pub(super) index: u32,
+    /// The prefix length.
+    pub(super) length: u8,
+    /// Whether its uniqueness is looked for on the link first.
+    pub(super) detect_duplicates: bool,
+}
+
+impl Place {
+    /// With preferred lifetime 0, so that the host never uses it as the source of anything else (RFC 6724 rule 3).
+    fn message(self, address: Ipv6Addr) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet6;
+        message.header.prefix_len = self.length;
+        message.header.index = self.index;
+        let mut lifetimes = CacheInfo::default();
+        lifetimes.ifa_preferred = 0;
+        lifetimes.ifa_valid = u32::MAX;
+        message.attributes = vec![
+            AddressAttribute::Local(IpAddr::V6(address)),
+            AddressAttribute::Address(IpAddr::V6(address)),
+            AddressAttribute::CacheInfo(lifetimes),
+        ];
+        if !self.detect_duplicates {
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+        message
+    }
+}
+
 impl Requests {
     /// Opens a netlink socket in this thread's namespace.
     pub(super) fn open() -> io::Result<Self> {
@@ -46,10 +82,23 @@ impl Requests {
     }
 
     /// Orders something.
-    pub(super) fn order(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    fn order(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         match self.ask(message, NLM_F_ACK | flags)? {
             None => Ok(()),
             Some(other) => Err(io::Error::other(format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// Puts an address on an interface; one that is there already is given our lifetimes.
+    pub(super) fn add_address(&mut self, place: Place, address: Ipv6Addr) -> io::Result<()> {
+        self.order(RouteNetlinkMessage::NewAddress(place.message(address)), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Takes an address from an interface; one that is not there is no error.
+    pub(super) fn remove_address(&mut self, place: Place, address: Ipv6Addr) -> io::Result<()> {
+        match self.order(RouteNetlinkMessage::DelAddress(place.message(address)), 0) {
+            Err(error) if error.raw_os_error() == Some(EADDRNOTAVAIL) => Ok(()),
+            other => other,
         }
     }
 

@@ -5,16 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::address::AddressFlags;
 
-use super::netlink::{Address, Requests, addresses};
+use super::netlink::{Address, Place, Requests, addresses};
 
 const EPERM: i32 = 1;
-const EADDRNOTAVAIL: i32 = 99;
 
 /// The kernel refuses what the share routers need.
 #[derive(Debug, thiserror::Error)]
@@ -110,9 +107,8 @@ impl ShareAddresses {
                 }
             }
             for address in addresses.iter().filter(|wanted| !on_it().any(|row| row.address == **wanted)) {
-                let message = RouteNetlinkMessage::NewAddress(message(*address, link.index));
-                let order = self.requests.order(message, NLM_F_CREATE | NLM_F_REPLACE);
-                order.map_err(refused("adding", *address, interface))?;
+                let added = self.requests.add_address(place(link.index), *address);
+                added.map_err(refused("adding", *address, interface))?;
                 if !self.duplicates.contains(&(interface.clone(), *address)) {
                     notes.push(AddressNote::Added(*address, interface.clone()));
                 }
@@ -122,11 +118,8 @@ impl ShareAddresses {
     }
 
     fn remove(&mut self, address: Ipv6Addr, (interface, index): (&str, u32)) -> Result<(), ShareAddressError> {
-        let message = RouteNetlinkMessage::DelAddress(message(address, index));
-        match self.requests.order(message, 0) {
-            Err(error) if error.raw_os_error() == Some(EADDRNOTAVAIL) => Ok(()),
-            other => other.map_err(refused("removing", address, interface)),
-        }
+        let removed = self.requests.remove_address(place(index), address);
+        removed.map_err(refused("removing", address, interface))
     }
 }
 
@@ -139,18 +132,6 @@ fn refused(operation: &'static str, address: Ipv6Addr, interface: &str) -> impl 
     move |source| ShareAddressError::Refused { operation, address, interface, source }
 }
 
-fn message(address: Ipv6Addr, index: u32) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet6;
-    message.header.prefix_len = 64;
-    message.header.index = index;
-    let mut lifetimes = CacheInfo::default();
-    lifetimes.ifa_preferred = 0;
-    lifetimes.ifa_valid = u32::MAX;
-    message.attributes = vec![
-        AddressAttribute::Local(IpAddr::V6(address)),
-        AddressAttribute::Address(IpAddr::V6(address)),
-        AddressAttribute::CacheInfo(lifetimes),
-    ];
-    message
+fn place(index: u32) -> Place {
+    Place { index, length: 64, detect_duplicates: true }
 }

@@ -11,10 +11,9 @@ use toml::Spanned;
 
 use crate::monitor::counts::{Control, CountsSource, Kind, Nftables, PrometheusCounts};
 use crate::monitor::http::HttpTarget;
-use crate::monitor::tls::Trust;
-use crate::monitor::{CountsConfig, Schedule, Selector};
+use crate::monitor::{CountsConfig, Schedule};
 
-use super::monitor::Context;
+use super::monitor::{Context, endpoint, selector};
 
 /// How often unless configured.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -171,20 +170,6 @@ impl NftablesTable {
         }
         Ok(Nftables { family, table: self.table.get_ref().clone(), counter: self.counter.get_ref().clone() })
     }
-}
-
-/// Where metrics are fetched.
-pub(super) fn endpoint(
-    context: &Context<'_>,
-    url: &Spanned<String>,
-    address: Option<IpAddr>,
-) -> Result<HttpTarget, ConfigError> {
-    HttpTarget::new(url.get_ref(), address, Trust::Host).map_err(|message| context.source.error(url.span(), message))
-}
-
-/// Which of them.
-pub(super) fn selector(context: &Context<'_>, text: &Spanned<String>) -> Result<Selector, ConfigError> {
-    text.get_ref().parse().map_err(|message: String| context.source.error(text.span(), message))
 }
 
 #[cfg(test)]

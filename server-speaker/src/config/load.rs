@@ -12,8 +12,7 @@ use toml::Spanned;
 use crate::monitor::load::{CgroupConfig, LoadSource, Place, Teller};
 use crate::monitor::{LoadConfig, Schedule};
 
-use super::counts::{endpoint, selector};
-use super::monitor::Context;
+use super::monitor::{Context, endpoint, selector};
 
 /// How often unless configured.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -1,13 +1,15 @@
 //! One entry of `monitor`: a table with one key, its kind.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ospfd_lite::config::{ConfigError, Ranged, Source, Text};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::monitor::{MonitorConfig, ProcessTarget, Protocol, Target};
+use crate::monitor::http::HttpTarget;
+use crate::monitor::tls::Trust;
+use crate::monitor::{MonitorConfig, ProcessTarget, Protocol, Selector, Target};
 
 use super::counts::CountsTable;
 use super::load::LoadTable;
@@ -113,4 +115,18 @@ pub(super) fn check_together(
         return refuse("a second UDP monitor is not allowed: datagrams are counted for the whole namespace");
     }
     Ok(())
+}
+
+/// Where metrics are fetched.
+pub(super) fn endpoint(
+    context: &Context<'_>,
+    url: &Spanned<String>,
+    address: Option<IpAddr>,
+) -> Result<HttpTarget, ConfigError> {
+    HttpTarget::new(url.get_ref(), address, Trust::Host).map_err(|message| context.source.error(url.span(), message))
+}
+
+/// Which of them.
+pub(super) fn selector(context: &Context<'_>, text: &Spanned<String>) -> Result<Selector, ConfigError> {
+    text.get_ref().parse().map_err(|message: String| context.source.error(text.span(), message))
 }

@@ -1,34 +1,25 @@
 //! The extended TCP counters of the network namespace from /proc/net/netstat: pairs of lines, names above values.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use super::MonitorError;
+use super::proc_file::ProcFile;
 
 /// Of the calling thread's namespace, as every netlink socket it opens.
 const PATH: &str = "/proc/thread-self/net/netstat";
 const OVERFLOWS: &str = "ListenOverflows";
 
-/// The open file: /proc answers anew at every read from its start.
+/// The counters.
 #[derive(Debug)]
-pub struct Netstat {
-    file: File,
-    buffer: Vec<u8>,
-}
+pub struct Netstat(ProcFile);
 
 impl Netstat {
     /// Opens the counters of this thread's namespace.
     pub fn open() -> Result<Self, MonitorError> {
-        let file = File::open(PATH).map_err(|source| MonitorError::File { path: PATH, source })?;
-        Ok(Netstat { file, buffer: vec![0; 16 * 1024] })
+        ProcFile::open(PATH).map(Netstat)
     }
 
     /// Connections that were dropped since an accept queue was full, over all listeners of the namespace.
     pub fn listen_overflows(&mut self) -> Result<u64, MonitorError> {
-        let read =
-            self.file.read_at(&mut self.buffer, 0).map_err(|source| MonitorError::File { path: PATH, source })?;
-        let text = String::from_utf8_lossy(self.buffer.get(..read).unwrap_or_default());
-        parse(&text, OVERFLOWS).ok_or(MonitorError::Counter { path: PATH, counter: OVERFLOWS })
+        parse(&self.0.read()?, OVERFLOWS).ok_or(MonitorError::Counter { path: PATH, counter: OVERFLOWS })
     }
 }
 

@@ -4,10 +4,8 @@
 //! kernel to that), so its rate is the rate of service. The counters are of the whole namespace: they speak for one
 //! service only if it is the only UDP service there.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use super::MonitorError;
+use super::proc_file::ProcFile;
 
 /// Of the calling thread's namespace, as every netlink socket it opens.
 const PATH: &str = "/proc/thread-self/net/snmp6";
@@ -21,31 +19,19 @@ pub struct Udp6Counters {
     pub rcvbuf_errors: u64,
 }
 
-/// The open file: /proc answers anew at every read from its start.
+/// All counters.
 #[derive(Debug)]
-pub struct Snmp6 {
-    file: File,
-    buffer: Vec<u8>,
-}
+pub struct Snmp6(ProcFile);
 
 impl Snmp6 {
     /// Opens the counters of this thread's namespace.
     pub fn open() -> Result<Self, MonitorError> {
-        let file = File::open(PATH).map_err(|source| MonitorError::File { path: PATH, source })?;
-        Ok(Snmp6 { file, buffer: vec![0; 16 * 1024] })
+        ProcFile::open(PATH).map(Snmp6)
     }
 
     /// The counters now.
     pub fn read(&mut self) -> Result<Udp6Counters, MonitorError> {
-        let mut filled = 0;
-        while let Some(rest) = self.buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let offset = filled as u64;
-            match self.file.read_at(rest, offset).map_err(|source| MonitorError::File { path: PATH, source })? {
-                0 => break,
-                n => filled += n,
-            }
-        }
-        parse(&String::from_utf8_lossy(self.buffer.get(..filled).unwrap_or_default()))
+        parse(&self.0.read()?)
     }
 }
 

@@ -99,7 +99,7 @@ pub struct FibCounters {
     pub refused: u64,
     /// How often its tables were read whole.
     pub reads: u64,
-    /// How often they differed from what we had left.
+    /// How often they had to be put right because somebody else had changed them, or the kernel had lost something.
     pub repairs: u64,
     /// How often a repair had to wait because somebody else changes our routes again and again.
     #[serde(default)]

@@ -66,6 +66,8 @@ pub(super) struct Reconciler<P> {
     repaired: Vec<Instant>,
     /// Nothing is repaired before.
     truce: Option<Instant>,
+    /// It was said that somebody fights us.
+    fighting: bool,
     timer: Pin<Box<Sleep>>,
     traffic: Traffic,
     counters: FibCounters,
@@ -91,6 +93,7 @@ impl<P: Port> Reconciler<P> {
             audit,
             repaired: Vec::new(),
             truce: None,
+            fighting: false,
             timer: Box::pin(tokio::time::sleep_until(audit)),
             traffic: Traffic::default(),
             counters: FibCounters::default(),
@@ -263,21 +266,28 @@ impl<P: Port> Reconciler<P> {
         let now = Instant::now();
         self.repaired.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
         if self.repaired.len() < FIGHT {
-            let before = self.counters.done;
-            self.reconcile(None);
-            if self.counters.done > before {
-                self.repaired.push(now);
-                if self.repaired.len() == FIGHT {
-                    error!(
-                        "somebody else changes our routes or next-hop objects: {FIGHT} repairs in a minute; look for another                          program that uses route protocol {}; from now on each waits for {FIGHT_PAUSE:?}",
-                        self.port.state().options.protocol
-                    );
-                }
-            }
+            self.fighting &= self.repaired.len() > FIGHT / 2;
+            self.repair();
             return;
+        }
+        if !std::mem::replace(&mut self.fighting, true) {
+            error!(
+                "somebody else changes our routes or next-hop objects: {FIGHT} repairs in a minute; look for another program \
+                 that uses route protocol {}; from now on each repair waits for {FIGHT_PAUSE:?}",
+                self.port.state().options.protocol
+            );
         }
         self.counters.fights += 1;
         self.truce = Some(now + FIGHT_PAUSE);
+    }
+
+    fn repair(&mut self) {
+        let before = self.counters.done;
+        self.reconcile(None);
+        if self.counters.done > before {
+            self.counters.repairs += 1;
+            self.repaired.push(Instant::now());
+        }
     }
 
     fn on_timer(&mut self) {
@@ -289,10 +299,12 @@ impl<P: Port> Reconciler<P> {
         }
         if self.truce.is_some_and(|truce| truce <= now) {
             self.truce = None;
+            return self.repair();
         }
         if self.audit <= now {
             self.audit = now + AUDIT;
             self.port.state_mut().stale = true;
+            return self.repair();
         }
         self.reconcile(None);
     }
@@ -377,7 +389,6 @@ impl<P: Port> Reconciler<P> {
         let Plan { ops, blocked } = plan::plan(wish, kernel);
         self.note_blocked(touched, blocked);
         if audited && !ops.is_empty() {
-            self.counters.repairs += 1;
             info!("kernel routes differ from what is wanted: {} operations", ops.len());
         }
         Ok(ops)
