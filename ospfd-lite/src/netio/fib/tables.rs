@@ -13,7 +13,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLMSG_ERROR, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_sys::{Socket, SocketAddr};
-use nix::libc::{EACCES, EEXIST, ENOBUFS, ENOENT, EPERM, ESRCH};
+use nix::libc::{EACCES, EEXIST, ENOBUFS, ENOENT, EPERM, ESRCH, MSG_DONTWAIT};
 use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
@@ -28,7 +28,10 @@ use crate::netio::error::Error;
 use crate::netio::netlink::{self, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_NEXTHOP, Raw, Steps};
 use crate::netio::sys;
 
-/// How many bytes of requests go to the kernel in one call, about.
+/// How many requests, and about how many bytes of them, go to the kernel in one call. Were all of them refused their answers
+/// have to fit into the socket, some 400 KiB where nobody may enlarge it: the kernel drops what does not fit, and whatever comes
+/// until the socket is empty.
+const REQUESTS: usize = 256;
 const CHUNK: usize = 256 * 1024;
 /// The attribute of an error message that explains it.
 const NLMSGERR_ATTR_MSG: u16 = 1;
@@ -92,6 +95,14 @@ impl Tables {
                     return Ok(errors);
                 }
             }
+        }
+    }
+
+    /// Empties the socket of answers that nobody waits for any more, so that the next ones arrive.
+    fn forget_answers(&mut self) {
+        self.buffer.clear();
+        while self.requests.recv(&mut self.buffer, MSG_DONTWAIT).is_ok() {
+            self.buffer.clear();
         }
     }
 
@@ -202,7 +213,7 @@ impl Port for Tables {
                 let mut message = request::operation(&self.state.options, op, self.sequence);
                 count += 1;
                 // Errors are told of every message; only the last one is asked for its success too.
-                let last = count == rest.len() || bytes.len() + message.len() > CHUNK;
+                let last = count == rest.len().min(REQUESTS) || bytes.len() + message.len() > CHUNK;
                 if last {
                     acknowledge(&mut message);
                 }
@@ -213,7 +224,8 @@ impl Port for Tables {
             }
             let (now, later) = rest.split_at(count);
             self.requests.send(&bytes, 0)?;
-            for (sequence, code, error) in self.answers()? {
+            let answers = self.answers().inspect_err(|_| self.forget_answers())?;
+            for (sequence, code, error) in answers {
                 let index = sequence.wrapping_sub(first) as usize;
                 if let Some(op) = now.get(index) {
                     refused.push(Refused { op: op.clone(), code, error });
