@@ -49,7 +49,7 @@ pub(super) trait Port {
     fn statistics(&mut self) -> io::Result<Statistics>;
 }
 
-/// [`Fib`] over any kernel.
+/// Has a kernel follow what is wanted.
 #[derive(Debug)]
 pub(super) struct Reconciler<P> {
     pub(super) port: P,
