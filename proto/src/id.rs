@@ -100,6 +100,19 @@ pub struct LsaKey {
     pub adv_router: RouterId,
 }
 
+impl LsaKey {
+    /// The first of all in their order.
+    pub(crate) const FIRST: Self =
+        LsaKey { domain: Domain::As, ls_type: LsType(0), link_state_id: LinkStateId(0), adv_router: RouterId(0) };
+    /// The last of all.
+    pub(crate) const LAST: Self = LsaKey {
+        domain: Domain::Link(IfaceId(u32::MAX)),
+        ls_type: LsType(u16::MAX),
+        link_state_id: LinkStateId(u32::MAX),
+        adv_router: RouterId(u32::MAX),
+    };
+}
+
 impl fmt::Display for LsaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} of {} in {}", self.ls_type, self.link_state_id, self.adv_router, self.domain)

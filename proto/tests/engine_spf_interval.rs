@@ -4,13 +4,13 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use common::{Net, area_key, assert_exact, ms, raw_lsa, secs};
+use common::{Net, area_key, assert_exact, ms, prefix, raw_lsa, secs};
 use ospf_proto::{
     consts::INITIAL_SEQUENCE,
     ctx::Event,
-    engine::NetworkType,
+    engine::{Command, Companion, NetworkType},
     lsa::{LsType, Options},
     time::Instant,
 };
@@ -99,4 +99,26 @@ fn routes_that_wait_for_spf_are_those_of_the_whole_burst_after_it() {
     assert_eq!(runs(&net).len(), 2);
     assert_exact(&net);
     assert!(net.nodes[0].routes.is_empty(), "{:?}", net.nodes[0].routes);
+}
+
+#[test]
+fn a_prefix_does_not_wait_for_a_tree_that_is_held_back() {
+    let mut net = pair(INTERVAL);
+    let anycast = prefix("2001:db8:53::53/128");
+    let advertise = |net: &mut Net, metric| {
+        let prefixes = BTreeMap::from([(anycast, metric)]);
+        net.command(1, Command::Advertise { prefixes, companion: Companion::None });
+        net.run(ms(20));
+    };
+    advertise(&mut net, 5);
+    let distance = |net: &Net| net.nodes[0].routes.get(&anycast).map(|route| route.distance);
+    let near = distance(&net).expect("a route");
+    net.run(secs(10));
+    net.forget();
+    let first = burst(&mut net, 10..12);
+    advertise(&mut net, 8);
+    assert_eq!(runs(&net), [first], "the second change of the graph still waits");
+    assert_eq!(distance(&net), Some(near + 3));
+    net.run(INTERVAL);
+    assert_exact(&net);
 }

@@ -6,7 +6,7 @@ use ospf_proto::engine::View;
 use ospf_proto::id::{IfaceId, RouterId};
 use ospf_proto::lsa::{LsType, LsaBody, Prefix};
 use ospf_proto::rib::Route;
-use ospf_proto::spf::{Tree, Vertex, VertexId};
+use ospf_proto::spf::{Graph, Tree, VertexId};
 
 use super::farm::Flows;
 use super::show::{interface_name, interface_names, path_type};
@@ -63,7 +63,11 @@ fn lsas(text: &mut String, view: &View<'_>, prefix: &Prefix, route: Option<&Rout
                     Some(_) => "farther than the lowest-cost class",
                     None => "no address of a next hop is known",
                 };
-                format!("{} + metric {metric} = {distance}: {used}; path {}", vertex.distance, path(tree, vertex))
+                format!(
+                    "{} + metric {metric} = {distance}: {used}; path {}",
+                    vertex.distance,
+                    path((&view.graph(area), tree), vertex.id)
+                )
             }
         };
         let age = entry.age(view.now());
@@ -84,18 +88,20 @@ fn lsas(text: &mut String, view: &View<'_>, prefix: &Prefix, route: Option<&Rout
 }
 
 /// A shortest path from the root; where there are several, one of them.
-fn path(tree: &Tree, to: &Vertex) -> String {
-    let mut steps = vec![name(to.id)];
+fn path((graph, tree): (&Graph, &Tree), to: VertexId) -> String {
+    let mut steps = vec![name(to)];
     let mut at = to;
-    while let Some(parent) = at.parents.first().and_then(|parent| tree.vertex(*parent)) {
+    loop {
+        let parents = graph.parents(tree, at);
+        let Some(parent) = parents.first() else { break };
         if steps.len() == STEPS {
             steps.push("...".to_owned());
             break;
         }
-        let others = at.parents.len() - 1;
+        let others = parents.len() - 1;
         let or = if others > 0 { format!(" (or {others} more)") } else { String::new() };
-        steps.push(format!("{}{or}", name(parent.id)));
-        at = parent;
+        steps.push(format!("{}{or}", name(*parent)));
+        at = *parent;
     }
     steps.reverse();
     steps.join(" > ")

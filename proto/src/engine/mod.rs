@@ -13,7 +13,7 @@ mod io;
 mod routing;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use config::{Config, IfaceConfig, NetworkType};
@@ -42,8 +42,8 @@ pub struct Engine {
     origin: Origin,
     trees: BTreeMap<AreaId, Tree>,
     rib: Rib,
-    /// What routing has yet to follow, because SPF may not run before `spf_at`.
-    held_back: routing::Dirty,
+    /// The areas whose graph changed since SPF ran: it may not before `spf_at`.
+    held_back: BTreeSet<AreaId>,
     spf_at: Instant,
     links: BTreeMap<IfaceId, LinkState>,
     outputs: VecDeque<Output>,
@@ -82,7 +82,7 @@ impl Engine {
             origin,
             trees: BTreeMap::new(),
             rib: Rib::default(),
-            held_back: routing::Dirty::default(),
+            held_back: BTreeSet::new(),
             spf_at: now,
             links: BTreeMap::new(),
             outputs: VecDeque::new(),

@@ -14,7 +14,7 @@ use crate::lsdb::{Breach, Lsdb};
 use crate::neighbor::Neighbor;
 use crate::origin::Use;
 use crate::rib::Route;
-use crate::spf::Tree;
+use crate::spf::{Graph, Tree};
 use crate::state::{IfaceState, NeighborState};
 use crate::time::Instant;
 
@@ -252,6 +252,11 @@ impl<'a> View<'a> {
     /// The shortest-path tree of an area, if SPF has run.
     pub fn tree(&self, area: AreaId) -> Option<&'a Tree> {
         self.engine.trees.get(&area)
+    }
+
+    /// The graph of an area, computed anew.
+    pub fn graph(&self, area: AreaId) -> Graph {
+        Graph::build(&self.engine.core.lsdb, area, self.engine.core.ctx.now)
     }
 
     /// The LSAs of ours that some neighbor has not acknowledged.

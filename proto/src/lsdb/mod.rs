@@ -151,44 +151,37 @@ impl Lsdb {
 
     /// The instances that `router` originated, in every domain; their number is what this costs, not the database's.
     pub fn originated_by(&self, router: RouterId) -> impl Iterator<Item = (&LsaKey, &Entry)> {
-        let keys = self.by_router.range((router, FIRST_KEY)..=(router, LAST_KEY)).map(|(_, key)| key);
+        let keys = self.by_router.range((router, LsaKey::FIRST)..=(router, LsaKey::LAST)).map(|(_, key)| key);
         keys.filter_map(|key| self.entries.get_key_value(key))
     }
 
     /// When the next instance reaches MaxAge.
     pub fn next_expiry(&self, now: Instant) -> Option<Instant> {
-        self.by_expiry.range((Bound::Excluded((now, LAST_KEY)), Bound::Unbounded)).next().map(|(at, _)| *at)
+        self.by_expiry.range((Bound::Excluded((now, LsaKey::LAST)), Bound::Unbounded)).next().map(|(at, _)| *at)
     }
 
     /// When the first of those instances reached MaxAge that did so after `since` and by `now`.
     pub fn next_expiry_after(&self, since: Option<Instant>, now: Instant) -> Option<Instant> {
-        let low = since.map_or(Bound::Unbounded, |since| Bound::Excluded((since, LAST_KEY)));
-        self.by_expiry.range((low, Bound::Included((now, LAST_KEY)))).next().map(|(at, _)| *at)
+        let low = since.map_or(Bound::Unbounded, |since| Bound::Excluded((since, LsaKey::LAST)));
+        self.by_expiry.range((low, Bound::Included((now, LsaKey::LAST)))).next().map(|(at, _)| *at)
     }
 
     /// The instances that reached MaxAge after `since` and by `now`.
     pub fn expired(&self, since: Instant, now: Instant) -> impl Iterator<Item = &LsaKey> {
-        self.by_expiry.range((Bound::Excluded((since, LAST_KEY)), Bound::Included((now, LAST_KEY)))).map(|(_, key)| key)
+        self.by_expiry
+            .range((Bound::Excluded((since, LsaKey::LAST)), Bound::Included((now, LsaKey::LAST))))
+            .map(|(_, key)| key)
     }
 
     /// The instances that reached MaxAge by `then`, waiting to be removed (RFC 2328 §14), in the order in which they did.
     pub fn max_aged(&self, then: Instant) -> impl Iterator<Item = &LsaKey> {
-        self.by_expiry.range(..=(then, LAST_KEY)).map(|(_, key)| key)
+        self.by_expiry.range(..=(then, LsaKey::LAST)).map(|(_, key)| key)
     }
 
     fn range(&self, low: LsaKey, high: LsaKey) -> impl Iterator<Item = (&LsaKey, &Entry)> {
         self.entries.range(low..=high)
     }
 }
-
-const FIRST_KEY: LsaKey =
-    LsaKey { domain: Domain::As, ls_type: LsType(0), link_state_id: LinkStateId(0), adv_router: RouterId(0) };
-const LAST_KEY: LsaKey = LsaKey {
-    domain: Domain::Link(crate::id::IfaceId(u32::MAX)),
-    ls_type: LsType(u16::MAX),
-    link_state_id: LinkStateId(u32::MAX),
-    adv_router: RouterId(u32::MAX),
-};
 
 fn lowest(domain: Domain, ls_type: LsType, link_state_id: LinkStateId) -> LsaKey {
     LsaKey { domain, ls_type, link_state_id, adv_router: RouterId(0) }

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::consts::LS_INFINITY;
-use crate::id::{AreaId, Domain, IfaceId, LsaKey, RouterId};
-use crate::lsa::{LsType, LsaBody};
+use crate::id::{AreaId, LsaKey, RouterId};
+use crate::rib::index::referenced;
 use crate::rib::{Basis, NextHop, PathType, Route};
-use crate::spf::{FirstHop, Vertex, neighbor_address};
+use crate::spf::{FirstHop, Vertex, VertexId, neighbor_address};
 
 /// A path to a prefix.
 struct Candidate<'a> {
@@ -53,21 +53,11 @@ pub(super) fn best<'k>(listing: impl Iterator<Item = (&'k LsaKey, u16)>, resolve
 
 /// The path that one LSA offers, if what it refers to can be reached (RFC 5340 §4.8.1).
 fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candidate<'a>> {
-    let Domain::Area(area) = key.domain else {
-        return None;
-    };
     let entry = basis.lsdb.get(key).filter(|entry| entry.counts(basis.now))?;
-    let LsaBody::IntraAreaPrefix(body) = &entry.lsa().body else {
-        return None;
-    };
-    let tree = basis.trees.get(&area)?;
-    let vertex = match body.referenced_type {
-        LsType::ROUTER => tree.router(body.referenced_router)?,
-        LsType::NETWORK => tree.network(body.referenced_router, IfaceId(body.referenced_id.0))?,
-        _ => return None,
-    };
+    let (area, id) = referenced(key, &entry.lsa().body)?;
+    let vertex = basis.trees.get(&area)?.vertex(id)?;
     // What is ours nobody else can say.
-    if vertex.first_hops.is_empty() && key.adv_router != body.referenced_router {
+    if vertex.first_hops.is_empty() && id != VertexId::Router(key.adv_router) {
         return None;
     }
     let distance = vertex.distance + u32::from(metric);

@@ -1,17 +1,20 @@
-//! Which LSAs list a prefix.
+//! Which LSAs list a prefix, and which hang on a vertex.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::{Domain, LinkStateId, LsaKey};
+use crate::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey};
 use crate::lsa::{LsType, LsaBody, Prefix, PrefixOptions};
 use crate::lsdb::Lsdb;
+use crate::spf::VertexId;
 
-/// For each prefix the LSAs that list it, with the metric in each.
+/// For each prefix the LSAs that list it, with the metric in each; for each vertex those that refer to it.
 ///
 /// Derived from the bodies in the database alone, MaxAge or not; [`Index::matches`] compares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     listings: BTreeMap<Prefix, BTreeMap<LsaKey, u16>>,
+    /// The LSAs that refer to a vertex.
+    hanging: BTreeSet<(AreaId, VertexId, LsaKey)>,
 }
 
 impl Index {
@@ -26,6 +29,8 @@ impl Index {
 
     /// Notes that the body under `key` was replaced; the prefixes that either body lists.
     pub fn replace(&mut self, key: &LsaKey, old: Option<&LsaBody>, new: Option<&LsaBody>) -> BTreeSet<Prefix> {
+        let vertex = |body: Option<&LsaBody>| body.and_then(|body| referenced(key, body));
+        let (old_vertex, new_vertex) = (vertex(old), vertex(new));
         let old = old.map(|body| listed(key, body)).unwrap_or_default();
         let new = new.map(|body| listed(key, body)).unwrap_or_default();
         for prefix in old.keys().filter(|prefix| !new.contains_key(prefix)) {
@@ -35,6 +40,12 @@ impl Index {
                     self.listings.remove(prefix);
                 }
             }
+        }
+        if let Some((area, vertex)) = old_vertex {
+            self.hanging.remove(&(area, vertex, *key));
+        }
+        if let Some((area, vertex)) = new_vertex {
+            self.hanging.insert((area, vertex, *key));
         }
         for (prefix, metric) in &new {
             self.listings.entry(*prefix).or_default().insert(*key, *metric);
@@ -52,27 +63,41 @@ impl Index {
         self.listings.get(prefix).into_iter().flatten().map(|(key, metric)| (key, *metric))
     }
 
+    /// The prefixes that the LSAs in `lsdb` list which refer to one of these vertices of an area.
+    pub fn hanging_on(&self, lsdb: &Lsdb, area: AreaId, vertices: &[VertexId]) -> BTreeSet<Prefix> {
+        let of = |vertex: &VertexId| (area, *vertex, LsaKey::FIRST)..=(area, *vertex, LsaKey::LAST);
+        let keys = vertices.iter().flat_map(|vertex| self.hanging.range(of(vertex))).map(|(_, _, key)| key);
+        let bodies = keys.filter_map(|key| Some((key, &lsdb.get(key)?.lsa().body)));
+        bodies.flat_map(|(key, body)| listed(key, body).into_keys()).collect()
+    }
+
     /// Whether this is the index of `lsdb`.
     pub fn matches(&self, lsdb: &Lsdb) -> bool {
         *self == Index::build(lsdb)
     }
 }
 
-/// The prefixes that an LSA offers for routing, each with its lowest metric: those of an Intra-Area-Prefix-LSA that
-/// refers to a Router-LSA (by Link State ID 0, RFC 5340 §4.4.3.9) or a Network-LSA, and without the NU-bit.
+/// The vertex that an LSA's prefixes hang on: an Intra-Area-Prefix-LSA refers to a Router-LSA (by Link State ID 0, RFC 5340
+/// §4.4.3.9) or to a Network-LSA.
+pub(super) fn referenced(key: &LsaKey, body: &LsaBody) -> Option<(AreaId, VertexId)> {
+    let (Domain::Area(area), LsaBody::IntraAreaPrefix(body)) = (key.domain, body) else {
+        return None;
+    };
+    let vertex = match body.referenced_type {
+        LsType::ROUTER if body.referenced_id == LinkStateId(0) => VertexId::Router(body.referenced_router),
+        LsType::NETWORK => VertexId::Network { dr: body.referenced_router, iface: IfaceId(body.referenced_id.0) },
+        _ => return None,
+    };
+    Some((area, vertex))
+}
+
+/// The prefixes that an LSA offers for routing, each with its lowest metric: without the NU-bit, and of an LSA that refers to a
+/// vertex.
 fn listed(key: &LsaKey, body: &LsaBody) -> BTreeMap<Prefix, u16> {
     let mut prefixes = BTreeMap::new();
-    let (Domain::Area(_), LsaBody::IntraAreaPrefix(body)) = (key.domain, body) else {
+    let (Some(_), LsaBody::IntraAreaPrefix(body)) = (referenced(key, body), body) else {
         return prefixes;
     };
-    let refers = match body.referenced_type {
-        LsType::ROUTER => body.referenced_id == LinkStateId(0),
-        LsType::NETWORK => true,
-        _ => false,
-    };
-    if !refers {
-        return prefixes;
-    }
     for listed in body.prefixes.iter().filter(|listed| !listed.options.contains(PrefixOptions::NU)) {
         let metric = prefixes.entry(listed.prefix).or_insert(listed.metric);
         *metric = listed.metric.min(*metric);

@@ -66,13 +66,15 @@ impl HopSetId {
 #[derive(Debug)]
 pub(super) struct HopSets {
     sets: Vec<Arc<BTreeSet<FirstHop>>>,
+    /// Of each set: whether it has a hop onto a network of our own, without a router to hand packets to yet.
+    direct: Vec<bool>,
     ids: BTreeMap<Arc<BTreeSet<FirstHop>>, HopSetId>,
     unions: BTreeMap<(HopSetId, HopSetId), HopSetId>,
 }
 
 impl HopSets {
     pub(super) fn new() -> Self {
-        let mut sets = HopSets { sets: Vec::new(), ids: BTreeMap::new(), unions: BTreeMap::new() };
+        let mut sets = HopSets { sets: Vec::new(), direct: Vec::new(), ids: BTreeMap::new(), unions: BTreeMap::new() };
         sets.intern(BTreeSet::new());
         sets
     }
@@ -104,10 +106,10 @@ impl HopSets {
     /// The hops to a router that is the neighbor `end` of a network with the hops `id`: where the network is our own
     /// link the router itself is the first hop, else the network's hops are inherited (RFC 2328 §16.1.1).
     pub(super) fn across(&mut self, id: HopSetId, end: LinkEnd) -> HopSetId {
-        let hops = self.get(id);
-        if hops.iter().all(|hop| hop.neighbor.is_some()) {
+        if !self.direct.get(id.0 as usize).copied().unwrap_or_default() {
             return id;
         }
+        let hops = self.get(id);
         let direct = |hop: &FirstHop| FirstHop { iface: hop.iface, neighbor: hop.neighbor.or(Some(end)) };
         self.intern(hops.iter().map(direct).collect())
     }
@@ -116,6 +118,7 @@ impl HopSets {
         if let Some(known) = self.ids.get(&set) {
             return *known;
         }
+        self.direct.push(set.iter().any(|hop| hop.neighbor.is_none()));
         let set = Arc::new(set);
         let id = HopSetId(self.sets.len() as u32);
         self.sets.push(Arc::clone(&set));

@@ -2,7 +2,8 @@
 //!
 //! Everything here is a pure function. [`Graph::build`] reads the Router- and Network-LSAs of an area,
 //! [`Graph::tree`] runs Dijkstra's algorithm on them, and [`neighbor_address`] turns a first hop into a link-local
-//! address, so that a changed Link-LSA needs no new tree. [`same_graph`] says whether a changed LSA does.
+//! address, so that a changed Link-LSA needs no new tree. [`same_graph`] says whether a changed LSA does, and [`changed_vertices`]
+//! which prefixes a new tree concerns.
 //!
 //! A link with MaxLinkMetric stays usable, as a last resort (RFC 6987 §2). Virtual links are passed over.
 //!
@@ -26,7 +27,7 @@ use std::fmt;
 pub use first_hop::{FirstHop, LinkEnd, neighbor_address};
 pub use graph::Graph;
 pub use meaning::{same_graph, same_next_hop};
-pub use tree::{Tree, Vertex};
+pub use tree::{Tree, Vertex, changed_vertices};
 
 use crate::id::{IfaceId, RouterId};
 

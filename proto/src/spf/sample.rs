@@ -9,7 +9,7 @@ use crate::lsa::{
     RouterFlags, RouterLink, RouterLinkType, RouterLsa,
 };
 use crate::lsdb::{Lsdb, Source};
-use crate::spf::{Graph, Tree};
+use crate::spf::{Graph, Tree, VertexId};
 use crate::time::Instant;
 
 pub(crate) const AREA: AreaId = AreaId(0);
@@ -149,7 +149,16 @@ impl Sample {
     }
 
     /// The tree of a router.
+    pub(crate) fn graph(&self) -> Graph {
+        Graph::build(&self.lsdb, AREA, NOW)
+    }
+
     pub(crate) fn tree(&self, root: u32) -> Tree {
-        Graph::build(&self.lsdb, AREA, NOW).tree(RouterId(root))
+        self.graph().tree(RouterId(root))
+    }
+
+    /// The vertices before another on its shortest paths.
+    pub(crate) fn parents(&self, root: u32, of: VertexId) -> Vec<VertexId> {
+        self.graph().parents(&self.tree(root), of)
     }
 }

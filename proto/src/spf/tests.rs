@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::sample::{
     AREA, NOW, Sample, link, link_local, link_lsa, listed, lsa, network_lsa, p2p, router, router_lsa, server, transit,
 };
-use super::{FirstHop, Graph, LinkEnd, Tree, VertexId, neighbor_address, same_graph, same_next_hop};
+use super::{FirstHop, Graph, LinkEnd, Tree, VertexId, changed_vertices, neighbor_address, same_graph, same_next_hop};
 use crate::consts::{MAX_AGE, MAX_LINK_METRIC};
 use crate::id::{Domain, IfaceId, LinkStateId, NeighborId, RouterId};
 use crate::lsa::{IntraAreaPrefixLsa, LsType, LsaBody, Options, RouterLinkType};
@@ -47,7 +47,8 @@ fn lan() -> Sample {
 fn the_root_is_at_distance_0_without_first_hops_and_parents() {
     let tree = chain(router()).tree(2);
     let root = tree.router(RouterId(2)).unwrap();
-    assert_eq!((root.distance, root.first_hops.len(), root.parents.len()), (0, 0, 0));
+    assert_eq!((root.distance, root.first_hops.len()), (0, 0));
+    assert_eq!(chain(router()).parents(2, VertexId::Router(RouterId(2))), []);
     assert_eq!((tree.root(), tree.area(), tree.len()), (RouterId(2), AREA, 3));
 }
 
@@ -56,7 +57,8 @@ fn costs_add_up_and_first_hops_are_inherited() {
     let tree = chain(router()).tree(2);
     assert_eq!(distance(&tree, 3), Some(20));
     assert_eq!(hops(&tree, 3), [(21, 1, 12)]);
-    assert_eq!(tree.router(RouterId(3)).unwrap().parents, [VertexId::Router(RouterId(1))]);
+    let parents = chain(router()).parents(2, VertexId::Router(RouterId(3)));
+    assert_eq!(parents, [VertexId::Router(RouterId(1))]);
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn equal_cost_paths_are_all_kept_and_longer_ones_are_not() {
     assert_eq!(distance(&tree, 5), Some(20));
     assert_eq!(hops(&tree, 5), [(2, 2, 1), (3, 3, 1)]);
     let parents = [VertexId::Router(RouterId(2)), VertexId::Router(RouterId(3))];
-    assert_eq!(tree.router(RouterId(5)).unwrap().parents, parents);
+    assert_eq!(sample.parents(1, VertexId::Router(RouterId(5))), parents);
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn our_own_network_is_reached_without_a_neighbor() {
         network.first_hops.iter().copied().collect::<Vec<_>>(),
         [FirstHop { iface: IfaceId(5), neighbor: None }]
     );
-    assert_eq!(network.parents, [VertexId::Router(RouterId(1))]);
+    assert_eq!(lan().parents(1, network.id), [VertexId::Router(RouterId(1))]);
 }
 
 #[test]
@@ -238,7 +240,7 @@ fn a_link_to_oneself_does_nothing() {
     let sample = chain(router()).router(1, router(), &[p2p(9, 0, 1, 9), p2p(12, 10, 2, 21), p2p(13, 10, 3, 31)]);
     let tree = sample.tree(2);
     assert_eq!(hops(&tree, 1), [(21, 1, 12)]);
-    assert_eq!(tree.router(RouterId(1)).unwrap().parents, [VertexId::Router(RouterId(2))]);
+    assert_eq!(sample.parents(2, VertexId::Router(RouterId(1))), [VertexId::Router(RouterId(2))]);
 }
 
 #[test]
@@ -360,4 +362,24 @@ fn of_a_link_lsa_the_link_local_address_counts_and_other_lsas_change_no_graph() 
     };
     assert!(same_graph(&prefixes(1), &prefixes(2), RouterId(1)));
     assert!(same_next_hop(&prefixes(1), &prefixes(2)));
+}
+
+#[test]
+fn only_vertices_that_are_reached_otherwise_have_changed() {
+    let before = chain(router()).tree(2);
+    assert_eq!(changed_vertices(Some(&before), &before), []);
+    let all: Vec<_> = before.vertices().iter().map(|vertex| vertex.id).collect();
+    assert_eq!(changed_vertices(None, &before), all);
+    let three = [VertexId::Router(RouterId(3))];
+    let farther = chain(router()).router(1, router(), &[p2p(12, 10, 2, 21), p2p(13, 11, 3, 31)]).tree(2);
+    assert_eq!(changed_vertices(Some(&before), &farther), three, "another distance");
+    let without = chain(router()).router(1, router(), &[p2p(12, 10, 2, 21)]).tree(2);
+    assert_eq!(changed_vertices(Some(&before), &without), three, "no longer reached");
+    assert_eq!(changed_vertices(Some(&without), &before), three, "reached again");
+    // Over another interface of the same neighbor, at the same distance.
+    let moved = chain(router())
+        .router(1, router(), &[p2p(14, 10, 2, 22), p2p(13, 10, 3, 31)])
+        .router(2, router(), &[p2p(22, 10, 1, 14)])
+        .tree(2);
+    assert_eq!(changed_vertices(Some(&before), &moved), [VertexId::Router(RouterId(1)), three[0]], "other first hops");
 }

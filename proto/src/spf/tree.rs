@@ -25,8 +25,6 @@ pub struct Vertex {
     pub id: VertexId,
     /// The sum of costs from the root, below LSInfinity.
     pub distance: u32,
-    /// The vertices before it on its shortest paths, in the order of their ids; empty for the root.
-    pub parents: Vec<VertexId>,
     /// The first hops of its shortest paths, shared between vertices; empty for the root.
     pub first_hops: Arc<BTreeSet<FirstHop>>,
 }
@@ -85,43 +83,107 @@ impl Graph {
         };
         Tree { area: self.area(), root, vertices }
     }
+
+    /// The vertices before `id` on its shortest paths in `tree`, a tree of this graph, in the order of their ids; none for the
+    /// root.
+    pub fn parents(&self, tree: &Tree, id: VertexId) -> Vec<VertexId> {
+        let (Some(number), Some(vertex)) = (self.number(id), tree.vertex(id)) else {
+            return Vec::new();
+        };
+        let root = VertexId::Router(tree.root());
+        // What leads here is at the far ends of what leaves from here: every link is confirmed.
+        let mut near: Vec<u32> = self.links(number).iter().map(|link| link.to).filter(|_| id != root).collect();
+        near.sort_unstable();
+        near.dedup();
+        let leads_here = |from: &u32| {
+            let node = self.node(*from).filter(|node| node.forwards || node.id == root)?;
+            let before = tree.vertex(node.id)?;
+            let here = |link: &&Link| link.to == number && before.distance + u32::from(link.metric) == vertex.distance;
+            self.links(*from).iter().find(here).map(|_| node.id)
+        };
+        near.iter().filter_map(leads_here).collect()
+    }
 }
 
+/// The vertices that are not the same in both trees (none: there was no tree): reached in one alone, at another distance or by
+/// other first hops.
+pub fn changed_vertices(old: Option<&Tree>, new: &Tree) -> Vec<VertexId> {
+    let mut before = old.map(Tree::vertices).unwrap_or_default().iter().peekable();
+    let mut after = new.vertices().iter().peekable();
+    let mut changed = Vec::new();
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (Some(before), Some(after)) => before.id.cmp(&after.id),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return changed,
+        };
+        let old = before.next_if(|_| order.is_le());
+        let new = after.next_if(|_| order.is_ge());
+        if old != new {
+            changed.extend(old.or(new).map(|vertex| vertex.id));
+        }
+    }
+}
+
+/// A vertex that no path is known to yet.
+const UNKNOWN: u32 = u32::MAX;
+
 /// What is known of a vertex during the search.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Label {
+    /// Below LSInfinity, or [`UNKNOWN`].
     distance: u32,
     hops: HopSetId,
-    parents: Vec<u32>,
     /// It has hops that its links have not passed on yet.
     pending: bool,
+}
+
+/// A place in the order in which vertices are taken: (distance, is a router, number) as one number, which is quick to compare.
+///
+/// At equal distance networks come first, so that all equal-cost paths are found (RFC 2328 §16.1 (3)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u64);
+
+impl Place {
+    fn new(distance: u32, is_router: bool, number: u32) -> Self {
+        Place(u64::from(distance) << 33 | u64::from(is_router) << 32 | u64::from(number))
+    }
+
+    fn distance(self) -> u32 {
+        (self.0 >> 33) as u32
+    }
+
+    fn number(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// One run of Dijkstra's algorithm.
 struct Search<'a> {
     graph: &'a Graph,
     root: u32,
-    labels: Vec<Option<Label>>,
-    /// (distance, is a router, number): at equal distance networks come first, so that all equal-cost paths are
-    /// found (RFC 2328 §16.1 (3)).
-    candidates: BinaryHeap<Reverse<(u32, bool, u32)>>,
+    labels: Vec<Label>,
+    candidates: BinaryHeap<Reverse<Place>>,
     sets: HopSets,
 }
 
 impl<'a> Search<'a> {
     fn new(graph: &'a Graph, root: u32) -> Self {
-        let mut labels = vec![None; graph.len()];
-        if let Some(slot) = labels.get_mut(root as usize) {
-            *slot = Some(Label { distance: 0, hops: HopSetId::EMPTY, parents: Vec::new(), pending: true });
+        let unknown = Label { distance: UNKNOWN, hops: HopSetId::EMPTY, pending: false };
+        let mut labels = vec![unknown; graph.len()];
+        if let Some(label) = labels.get_mut(root as usize) {
+            *label = Label { distance: 0, hops: HopSetId::EMPTY, pending: true };
         }
-        let candidates = BinaryHeap::from([Reverse((0, true, root))]);
+        let candidates = BinaryHeap::from([Reverse(Place::new(0, true, root))]);
         Search { graph, root, labels, candidates, sets: HopSets::new() }
     }
 
     fn run(mut self) -> Vec<Vertex> {
         // (3) The candidate closest to the root is next.
-        while let Some(Reverse((distance, _, number))) = self.candidates.pop() {
-            let Some(label) = self.labels.get_mut(number as usize).and_then(Option::as_mut) else {
+        while let Some(Reverse(place)) = self.candidates.pop() {
+            let (number, distance) = (place.number(), place.distance());
+            let Some(label) = self.labels.get_mut(number as usize) else {
                 continue;
             };
             if label.distance != distance || !label.pending {
@@ -142,7 +204,7 @@ impl<'a> Search<'a> {
 
     /// (2) Examines the link from `from`, with its distance and hops, to the vertex at the link's end.
     fn examine(&mut self, from: u32, (distance, hops): (u32, HopSetId), link: &Link) {
-        let (Some(start), Some(end)) = (self.graph.node(from), self.graph.node(link.to)) else {
+        let (Some(end), Some(known)) = (self.graph.node(link.to), self.labels.get(link.to as usize)) else {
             return;
         };
         // (b) (c)
@@ -151,11 +213,7 @@ impl<'a> Search<'a> {
         }
         // (d)
         let distance = distance + u32::from(link.metric);
-        if distance >= LS_INFINITY {
-            return;
-        }
-        let known = self.labels.get(link.to as usize).and_then(Option::as_ref).map(|label| label.distance);
-        if known.is_some_and(|known| known < distance) {
+        if distance >= LS_INFINITY || known.distance < distance {
             return;
         }
         let far = match end.id {
@@ -163,49 +221,41 @@ impl<'a> Search<'a> {
             VertexId::Network { .. } => None,
         };
         // The next-hop calculation (RFC 2328 §16.1.1).
-        let hops = match (start.id, far) {
+        let hops = match far {
             _ if from == self.root => self.sets.single(FirstHop { iface: link.near, neighbor: far }),
-            (VertexId::Network { .. }, Some(far)) => self.sets.across(hops, far),
+            Some(far) => self.sets.across(hops, far),
             _ => hops,
         };
-        self.improve(from, (distance, hops), link.to);
+        self.improve((distance, hops), link.to, far.is_some());
     }
 
-    /// Notes a path to `number` by way of `from` that is as short as any known, or shorter.
-    fn improve(&mut self, from: u32, (distance, hops): (u32, HopSetId), number: u32) {
-        let Some(slot) = self.labels.get_mut(number as usize) else {
+    /// Notes a path to `number` that is as short as any known, or shorter.
+    fn improve(&mut self, (distance, hops): (u32, HopSetId), number: u32, is_router: bool) {
+        let Some(label) = self.labels.get_mut(number as usize) else {
             return;
         };
-        match slot {
-            Some(label) if label.distance.cmp(&distance) == Ordering::Equal => {
-                if let Err(at) = label.parents.binary_search(&from) {
-                    label.parents.insert(at, from);
-                }
-                let merged = self.sets.union(label.hops, hops);
-                if merged == label.hops {
-                    return;
-                }
-                label.hops = merged;
-                if std::mem::replace(&mut label.pending, true) {
-                    return;
-                }
-                // Only over a link of metric 0 can a hop come after the vertex: its links pass it on once more.
+        if label.distance == distance {
+            let merged = self.sets.union(label.hops, hops);
+            if merged == label.hops {
+                return;
             }
-            _ => *slot = Some(Label { distance, hops, parents: vec![from], pending: true }),
+            label.hops = merged;
+            if std::mem::replace(&mut label.pending, true) {
+                return;
+            }
+            // Only over a link of metric 0 can a hop come after the vertex: its links pass it on once more.
+        } else {
+            *label = Label { distance, hops, pending: true };
         }
-        let is_router = matches!(self.graph.node(number).map(|node| node.id), Some(VertexId::Router(_)));
-        self.candidates.push(Reverse((distance, is_router, number)));
+        self.candidates.push(Reverse(Place::new(distance, is_router, number)));
     }
 
     fn finish(self) -> Vec<Vertex> {
-        let graph = self.graph;
-        let ids = |numbers: Vec<u32>| numbers.into_iter().filter_map(|n| graph.node(n).map(|node| node.id)).collect();
-        let reached = graph.nodes().iter().zip(self.labels).filter_map(|(node, label)| Some((node.id, label?)));
+        let reached = self.graph.nodes().iter().zip(&self.labels).filter(|(_, label)| label.distance != UNKNOWN);
         reached
-            .map(|(id, label)| Vertex {
-                id,
+            .map(|(node, label)| Vertex {
+                id: node.id,
                 distance: label.distance,
-                parents: ids(label.parents),
                 first_hops: self.sets.get(label.hops),
             })
             .collect()

@@ -7,7 +7,7 @@ use ospf_proto::id::{AreaId, Domain, LsaKey};
 use ospf_proto::lsa::{LsType, Lsa, LsaBody, Options, Prefix, PrefixOptions};
 use ospf_proto::lsdb::{Lsdb, Source};
 use ospf_proto::rib::{self, Basis, Rib, Route, RouteChange};
-use ospf_proto::spf::{Graph, Tree, same_graph, same_next_hop};
+use ospf_proto::spf::{Graph, Tree, changed_vertices, same_graph, same_next_hop};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -52,7 +52,8 @@ impl Router {
                 self.lsdb.remove(&key);
             }
         }
-        let dirty = self.rib.lsa_changed(&key, old.as_ref().map(|lsa| &lsa.body), new.as_ref().map(|lsa| &lsa.body));
+        let mut dirty =
+            self.rib.lsa_changed(&key, old.as_ref().map(|lsa| &lsa.body), new.as_ref().map(|lsa| &lsa.body));
         let root = router_id(self.number);
         let (graph_stays, next_hops_stay) = match (&old, &new) {
             (Some(old), Some(new)) => (same_graph(old, new, root), same_next_hop(old, new)),
@@ -62,12 +63,15 @@ impl Router {
             (None, None) => (true, true),
         };
         if !graph_stays {
-            self.trees.insert(AREA, Graph::build(&self.lsdb, AREA, NOW).tree(root));
+            let tree = Graph::build(&self.lsdb, AREA, NOW).tree(root);
+            let changed = changed_vertices(self.trees.get(&AREA), &tree);
+            dirty.extend(self.rib.index().hanging_on(&self.lsdb, AREA, &changed));
+            self.trees.insert(AREA, tree);
             self.trees_built += 1;
         }
         let heard = self.topology.heard(self.number);
         let basis = Basis { trees: &self.trees, lsdb: &self.lsdb, heard: &heard, now: NOW };
-        if graph_stays && next_hops_stay { self.rib.recompute(&dirty, &basis) } else { self.rib.recompute_all(&basis) }
+        if next_hops_stay { self.rib.recompute(&dirty, &basis) } else { self.rib.recompute_all(&basis) }
     }
 
     /// Whether everything is as if computed from nothing.

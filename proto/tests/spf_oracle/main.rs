@@ -63,13 +63,14 @@ proptest! {
 
     #[test]
     fn parents_are_the_vertices_one_link_before_on_a_shortest_path(topology in topology::topology()) {
-        let tree = tree(&topology, 0);
+        let graph = Graph::build(&topology.lsdb(0), AREA, NOW);
+        let tree = graph.tree(router_id(0));
         let expected = oracle::parents(&topology, 0);
         for (node, parents) in expected {
             let id = topology.vertex_id(node);
             let parents: BTreeSet<_> = parents.into_iter().map(|node| topology.vertex_id(node)).collect();
-            let found = tree.vertex(id).map(|vertex| vertex.parents.iter().copied().collect());
-            prop_assert_eq!(found, Some(parents), "of {}", id);
+            prop_assert!(tree.vertex(id).is_some());
+            prop_assert_eq!(graph.parents(&tree, id).into_iter().collect::<BTreeSet<_>>(), parents, "of {}", id);
         }
     }
 
