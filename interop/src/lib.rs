@@ -4,6 +4,7 @@
 pub mod attack;
 pub mod capture;
 pub mod conformance;
+pub mod containers;
 pub mod daemons;
 pub mod demo;
 pub mod dns;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
-use crate::root;
+use crate::{containers, root};
 
 /// What the labs need, as Debian packages, and a file of each by which it is known to be there.
 const PACKAGES: [(&str, &str); 8] = [
@@ -67,8 +67,9 @@ impl Counts {
 
 /// Provides what is missing, runs every test and judges.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let missing: Vec<_> =
+    let mut missing: Vec<_> =
         PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    missing.extend(containers::missing_packages());
     let needs_root = root::trixie().is_err();
     if !missing.is_empty() || needs_root {
         if !Uid::effective().is_root() {
