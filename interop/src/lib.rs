@@ -2,6 +2,7 @@
 //! independent observer of the kernel's routes, a DNS farm with its clients, the demo, and a simulator in virtual time.
 
 pub mod attack;
+pub mod bench;
 pub mod capture;
 pub mod conformance;
 pub mod containers;

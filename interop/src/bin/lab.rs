@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::{
-    attack, conformance, daemons, demo,
+    attack,
+    bench::cell,
+    conformance, daemons, demo,
     dns::responder::Responder,
     fuzz, root,
     sandbox::{self, Side},
@@ -49,6 +51,9 @@ enum Command {
     Attack(attack::Options),
     /// Flood the same database into ospfd-lite, BIRD and FRR and tell what an LSA costs each in memory.
     Memory(attack::memory::Options),
+    /// One cell of the bench, as the bench starts it.
+    #[command(hide = true)]
+    BenchCell(cell::Which),
     /// Tell whether this user may have a sandbox here.
     #[command(hide = true)]
     SandboxCheck,
@@ -94,6 +99,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Attack(options) => return in_sandbox(|| attack::run(&options)),
         Command::Memory(options) => return in_sandbox(|| attack::memory::run(&options).map(|()| true)),
+        Command::BenchCell(which) => {
+            return Ok(match sandbox::enter()? {
+                Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+                Side::Inside => cell::run(&which).map(|()| ExitCode::SUCCESS)?,
+            });
+        }
         Command::SandboxCheck => {
             return Ok(match sandbox::enter()? {
                 Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
