@@ -52,7 +52,13 @@ pub struct Which {
     /// As short as it can be.
     #[arg(long)]
     pub smoke: bool,
+    /// Measure the steady state of so many seconds, and not the way there (B4, B7).
+    #[arg(long)]
+    pub steady: Option<u64>,
 }
+
+/// In front of the device's version, in a line of its own.
+pub const VERSION: &str = "version ";
 
 /// What a cell says while it runs.
 #[derive(Debug)]
@@ -65,6 +71,12 @@ impl Told<'_> {
     /// Whether a row is wanted.
     pub fn wants(&self, row: Row) -> bool {
         self.which.rows.contains(&row)
+    }
+
+    /// Tells program and version of the device.
+    pub fn version(&self, version: &str) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        Ok(writeln!(out, "{VERSION}{version}")?)
     }
 
     /// Tells a value.

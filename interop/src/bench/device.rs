@@ -61,6 +61,15 @@ impl Make {
         }
     }
 
+    /// How it is called on the command line.
+    pub const fn argument(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Frr => "frr",
+            Self::Bird => "bird",
+        }
+    }
+
     fn version(self) -> Version {
         match self {
             Self::Ours => Version::Ours,

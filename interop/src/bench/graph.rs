@@ -222,6 +222,11 @@ impl Network {
         router_of(Self::id(router), links, Options::V6 | Options::E | Options::R)
     }
 
+    /// The cost of a router's first link to another one.
+    pub fn first_cost(&self, router: usize) -> u16 {
+        self.links.get(router).and_then(|links| links.first()).map_or(1, |link| link.cost)
+    }
+
     /// The prefix LSA of a router, with this metric.
     pub fn prefix_lsa(router: usize, metric: u16) -> Said {
         prefix_of((Self::id(router), 1), Self::prefix(router), metric)

@@ -175,10 +175,12 @@ impl Injector {
         Ok(now)
     }
 
-    /// These routers say nothing from now on, like a host that has died.
-    pub fn silence(&self, session: usize) -> Result<()> {
-        self.state()?.sessions.get_mut(session).context("no such router")?.silent = true;
-        Ok(())
+    /// A router says nothing from now on, like a host that has died; tells when its last Hello was due.
+    pub fn silence(&self, session: usize) -> Result<Instant> {
+        let mut state = self.state()?;
+        state.sessions.get_mut(session).context("no such router")?.silent = true;
+        let next = state.next_hello.get(session).context("no such router")?;
+        Ok(*next - Duration::from_secs(self.inner.script.hello.0.into()))
     }
 }
 

@@ -332,9 +332,11 @@ impl Session {
     pub fn on_ack(&mut self, shared: &mut Shared, ack: &LsAck) {
         for header in &ack.headers {
             let key = key(header);
-            if self.unacknowledged.get(&key).is_some_and(|waiting| waiting.sequence <= header.sequence) {
+            let Some(waiting) = self.unacknowledged.get(&key) else { continue };
+            // One of an instance that is already superseded counts, too.
+            shared.counted.acknowledged += 1;
+            if waiting.sequence <= header.sequence {
                 self.unacknowledged.remove(&key);
-                shared.counted.acknowledged += 1;
             }
         }
     }

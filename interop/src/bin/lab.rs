@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::{
     attack,
-    bench::cell,
+    bench::{self, cell},
     conformance, daemons, demo,
     dns::responder::Responder,
     fuzz, root,
@@ -51,6 +51,8 @@ enum Command {
     Attack(attack::Options),
     /// Flood the same database into ospfd-lite, BIRD and FRR and tell what an LSA costs each in memory.
     Memory(attack::memory::Options),
+    /// Measure ospfd-lite, FRR and BIRD beside each other; `--release`.
+    Bench(bench::Options),
     /// One cell of the bench, as the bench starts it.
     #[command(hide = true)]
     BenchCell(cell::Which),
@@ -99,6 +101,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Attack(options) => return in_sandbox(|| attack::run(&options)),
         Command::Memory(options) => return in_sandbox(|| attack::memory::run(&options).map(|()| true)),
+        Command::Bench(options) => {
+            daemons::build()?;
+            return Ok(if bench::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::BenchCell(which) => {
             return Ok(match sandbox::enter()? {
                 Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),

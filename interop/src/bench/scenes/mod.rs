@@ -1,6 +1,9 @@
 //! What happens in the cells.
 
+mod death;
 mod network;
+mod servers;
+mod storm;
 
 use anyhow::{Result, bail};
 
@@ -9,8 +12,12 @@ use crate::lab::Lab;
 
 /// Plays the scene of a cell's rows.
 pub fn run(lab: &mut Lab, told: &Told<'_>) -> Result<()> {
-    match told.which.rows.as_slice() {
-        rows if rows.iter().all(|row| [Row::B1, Row::B2, Row::B3].contains(row)) => network::run(lab, told),
-        rows => bail!("no scene has {rows:?}"),
+    let only = |some: &[Row]| told.which.rows.iter().all(|row| some.contains(row));
+    match () {
+        () if only(&[Row::B1, Row::B2, Row::B3]) => network::run(lab, told),
+        () if only(&[Row::B4, Row::B7]) => servers::run(lab, told),
+        () if only(&[Row::B5]) => storm::run(lab, told),
+        () if only(&[Row::B6]) => death::run(lab, told),
+        () => bail!("no scene has {:?}", told.which.rows),
     }
 }

@@ -57,6 +57,7 @@ impl Stage {
         let pair = PointToPoint::build("device", "injector")?;
         let routes = Routes::start(&pair.a, &[network.probe(), net(SERVICE)?])?;
         let device = Device::start(lab, told.which.device, &pair.a, vec![iface(IFACE, HELLO, 0)])?;
+        told.version(&device.version)?;
         device.settle();
         let cpu = device.processes.used()?.cpu;
         let injector = inject(&pair.b, &network)?;

@@ -1,0 +1,150 @@
+//! Which cells a bench has, and how one is run: a process and a sandbox of its own, with a limit.
+
+use std::{
+    io::Read,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    Options,
+    cell::{Row, VERSION, Value},
+    device::Make,
+};
+use crate::wait::{Probe, wait_for};
+
+/// Cells of all devices for the same rows and size.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Their rows.
+    pub rows: Vec<Row>,
+    /// How many virtual routers or servers.
+    pub size: usize,
+    /// How many runs each device gets, in turns.
+    pub runs: u32,
+    /// Seconds of steady state; then all devices run side by side, as nobody is in a hurry.
+    pub steady: Option<u64>,
+    /// How long a cell may take.
+    pub limit: Duration,
+}
+
+/// The numbers of servers of B4.
+const SERVERS: [usize; 4] = [3, 16, 64, 256];
+/// Servers of B6 and B7.
+const FEW: usize = 3;
+
+/// The cells of the wanted rows, in their order.
+pub fn plans(options: &Options) -> Vec<Plan> {
+    let smoke = options.smoke;
+    let wanted = |row: &Row| options.rows.is_empty() || options.rows.contains(row);
+    let limit = Duration::from_secs(240);
+    let runs = if smoke { 1 } else { options.runs.max(1) };
+    let mut plans = vec![];
+    let network: Vec<Row> = [Row::B1, Row::B2, Row::B3].into_iter().filter(wanted).collect();
+    let sizes = if smoke { vec![100] } else { options.sizes.clone() };
+    if !network.is_empty() {
+        plans.extend(sizes.iter().map(|&size| Plan { rows: network.clone(), size, runs, steady: None, limit }));
+    }
+    let few = if smoke { &SERVERS[..1] } else { &SERVERS[..] };
+    if wanted(&Row::B4) {
+        for &size in few {
+            plans.push(Plan { rows: vec![Row::B4], size, runs: runs.min(2), steady: None, limit });
+        }
+    }
+    if wanted(&Row::B5) {
+        let size = sizes.iter().copied().max().unwrap_or(100);
+        plans.push(Plan { rows: vec![Row::B5], size, runs: 1, steady: None, limit });
+    }
+    if wanted(&Row::B6) {
+        plans.push(Plan { rows: vec![Row::B6], size: FEW, runs, steady: None, limit });
+    }
+    let steady = Some(if smoke { 2 } else { 60 });
+    if wanted(&Row::B7) {
+        plans.push(Plan { rows: vec![Row::B7], size: FEW, runs: 1, steady, limit });
+    }
+    if wanted(&Row::B4) {
+        plans.extend(few.iter().map(|&size| Plan { rows: vec![Row::B4], size, runs: 1, steady, limit }));
+    }
+    plans
+}
+
+/// What came of a cell.
+#[derive(Debug, Clone, Default)]
+pub struct Done {
+    /// What it told.
+    pub values: Vec<Value>,
+    /// The device's version, if it came that far.
+    pub version: Option<String>,
+    /// Why it is not complete.
+    pub failed: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Runs one cell to its end or its limit.
+pub fn run(plan: &Plan, device: Make, smoke: bool) -> Done {
+    let start = Instant::now();
+    let mut done = Done::default();
+    if let Err(error) = attempt(plan, (device, smoke), &mut done) {
+        done.failed = Some(format!("{error:#}"));
+    }
+    done.took = start.elapsed();
+    done
+}
+
+fn attempt(plan: &Plan, (device, smoke): (Make, bool), done: &mut Done) -> Result<()> {
+    let rows: Vec<String> = plan.rows.iter().map(|row| format!("{row:?}")).collect();
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench-cell", "--rows", &rows.join(","), "--size", &plan.size.to_string()]);
+    command.args(["--device", device.argument()]);
+    if smoke {
+        command.arg("--smoke");
+    }
+    if let Some(seconds) = plan.steady {
+        command.args(["--steady", &seconds.to_string()]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("starting a cell")?;
+    let out = reader(child.stdout.take().context("no output of a cell")?);
+    let errors = reader(child.stderr.take().context("no errors of a cell")?);
+    let ended = end(&mut child, plan.limit);
+    let (out, errors) = (out.join().unwrap_or_default(), errors.join().unwrap_or_default());
+    for line in out.lines() {
+        match line.strip_prefix(VERSION) {
+            Some(version) => done.version = Some(version.into()),
+            None => done.values.push(serde_json::from_str(line).with_context(|| format!("a cell told {line:?}"))?),
+        }
+    }
+    match ended {
+        None => anyhow::bail!("> {:.0} s", plan.limit.as_secs_f64()),
+        Some(true) => Ok(()),
+        Some(false) => {
+            // The reason is the last line that `lab` prints; before it come the diagnostics.
+            let reason = errors.lines().rev().find_map(|line| line.strip_prefix("lab: "));
+            anyhow::bail!("{}", reason.unwrap_or("it ended without a reason"))
+        }
+    }
+}
+
+fn reader(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = vec![];
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Whether it ended well; none: it did not end in time, and was killed with its sandbox.
+fn end(child: &mut Child, limit: Duration) -> Option<bool> {
+    let ended = wait_for("a cell", limit, || {
+        Ok(child.try_wait()?.map_or(Probe::NotYet(String::new()), |status| Probe::Ready(status.success())))
+    });
+    if ended.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    ended.ok()
+}
