@@ -164,6 +164,27 @@ fn a_larger_mtu_at_the_other_end_prevents_the_adjacency_unless_it_is_ignored() {
 }
 
 #[test]
+fn an_exchange_that_failed_for_the_mtu_succeeds_once_the_larger_one_is_lowered() {
+    for smaller in [0, 1] {
+        let mut net = Net::new(3);
+        net.router(|_| {});
+        net.router(|_| {});
+        net.link(&[0, 1], NetworkType::PointToPoint, |_, _| {});
+        net.start_all();
+        let mut link = net.link_state(smaller, 0);
+        link.mtu = 1400;
+        net.tell_link(smaller, 0, link);
+        net.run(secs(20));
+        assert!(!net.full(0, 1));
+        let mut link = net.link_state(1 - smaller, 0);
+        link.mtu = 1400;
+        net.tell_link(1 - smaller, 0, link);
+        net.run(secs(10));
+        assert!(net.full(0, 1), "with {smaller} as the smaller one");
+    }
+}
+
+#[test]
 fn a_hello_with_other_parameters_is_dropped_and_says_which() {
     let hello = Hello {
         iface_id: IfaceId(1),

@@ -153,6 +153,7 @@ impl Engine {
         }
         let Some(iface) = self.core.ifaces.get_mut(&id) else { return };
         let same = iface.prefixes == link.prefixes;
+        let resized = iface.mtu != link.mtu;
         iface.mtu = link.mtu;
         iface.link_local = link_local;
         iface.prefixes = link.prefixes;
@@ -164,6 +165,19 @@ impl Engine {
                 let at = self.core.ctx.now + dead_interval;
                 self.core.ctx.timers.set_if_idle(Timer::OriginationHold, at);
             }
+        }
+        if resized {
+            self.restart_exchanges(id);
+        }
+    }
+
+    /// Lets the exchanges on a link whose MTU has changed begin anew: the neighbor may have rejected the packet that would
+    /// be repeated for the MTU in it (RFC 2328 §10.6), and would for ever.
+    fn restart_exchanges(&mut self, id: IfaceId) {
+        let held_up = [NeighborState::ExStart, NeighborState::Exchange];
+        let neighbors = self.core.neighbors().filter(|n| n.id.iface == id && held_up.contains(&n.state)).map(|n| n.id);
+        for neighbor in neighbors.collect::<Vec<_>>() {
+            self.core.neighbor_event(neighbor.iface, neighbor.router, NeighborEvent::KillNbr);
         }
     }
 
