@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ospf_proto::ctx::Event;
 use ospf_proto::engine::{Command, Config, View};
+use ospf_proto::id::RouterId;
 use ospf_proto::lsa::Prefix;
 use ospf_proto::state::{IfaceState, NeighborState};
 use ospfd_lite::control::{Request, Response, explain, farm, show};
@@ -206,7 +207,8 @@ fn parse_prefix(text: &str) -> Result<Prefix, String> {
 ///
 /// The one in the very turn of the first Full does not count if its tree holds nobody but us: the Designated Router lists us
 /// in its Network-LSA only when it, too, is Full. Nor while another adjacency is still forming or a DR not yet elected: a
-/// route that needs it would be removed for a moment.
+/// route that needs it would be removed for a moment. Nor while a neighbor that is Full is out of the tree: BIRD and FRR state
+/// their end of the adjacency again only 5 s (MinLSInterval) after they took it back.
 #[derive(Debug, Default)]
 struct FirstSpf {
     full: bool,
@@ -230,13 +232,18 @@ impl FirstSpf {
             && view.interfaces().iter().all(|iface| iface.state != IfaceState::Waiting)
             && view.neighbors().iter().all(|neighbor| {
                 !matches!(neighbor.state, NeighborState::ExStart | NeighborState::Exchange | NeighborState::Loading)
+                    && (neighbor.state != NeighborState::Full || in_a_tree(view, neighbor.router))
             })
     }
 }
 
+fn in_a_tree(view: &View<'_>, router: RouterId) -> bool {
+    view.areas().filter_map(|area| view.tree(area)).any(|tree| tree.router(router).is_some())
+}
+
 #[cfg(test)]
 mod tests {
-    use ospf_proto::id::{AreaId, IfaceId, RouterId};
+    use ospf_proto::id::{AreaId, IfaceId};
 
     use super::*;
 
