@@ -132,17 +132,43 @@ fn inside(test: &LabTest) -> ExitCode {
 /// Runs one test in a child process, and ends it when its time is up.
 fn outside(test: &LabTest) -> Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.env(WHICH, test.name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env(WHICH, test.name);
     if test.rootless {
         command.env(sandbox::FORCE_USERNS, "1");
     }
+    let ended = supervise(&mut command, test.limit)?;
+    if !ended.good {
+        bail!("{}\n{}\n{}", ended.how, ended.out, ended.err);
+    }
+    for line in ended.out.lines() {
+        println!("{}: {line}", test.name);
+    }
+    Ok(())
+}
+
+/// What became of a lab in a process of its own.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// It ended by itself and said that all is well.
+    pub good: bool,
+    /// How it ended, in words.
+    pub how: String,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+}
+
+/// Runs a lab in a child process, and ends it when its time is up.
+pub fn supervise(command: &mut Command, limit: Duration) -> Result<Ended> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("starting the lab")?;
     let (mut out, mut err) = (child.stdout.take().context("stdout")?, child.stderr.take().context("stderr")?);
     let errors = thread::spawn(move || {
         let mut text = vec![];
         err.read_to_end(&mut text).map(|_| text)
     });
-    let (limit, pid) = (test.limit, Pid::from_raw(i32::try_from(child.id())?));
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
     let (done, watch) = std::sync::mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
         let late = watch.recv_timeout(limit).is_err();
@@ -153,21 +179,13 @@ fn outside(test: &LabTest) -> Result<()> {
         late
     });
     let start = Instant::now();
-    let mut text = vec![];
-    out.read_to_end(&mut text)?;
+    let mut shown = vec![];
+    out.read_to_end(&mut shown)?;
     let status = child.wait()?;
     let _ = done.send(());
     let late = watchdog.join().unwrap_or(false);
     let errors = errors.join().unwrap_or_else(|_| Ok(vec![]))?;
-    let (text, errors) = (String::from_utf8_lossy(&text), String::from_utf8_lossy(&errors));
-    if late {
-        bail!("not done after {:.0} s\n{text}\n{errors}", start.elapsed().as_secs_f64());
-    }
-    if !status.success() {
-        bail!("{status}\n{text}\n{errors}");
-    }
-    for line in text.lines() {
-        println!("{}: {line}", test.name);
-    }
-    Ok(())
+    let how = if late { format!("not done after {:.0} s", start.elapsed().as_secs_f64()) } else { status.to_string() };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ended { good: !late && status.success(), how, out: text(&shown), err: text(&errors) })
 }

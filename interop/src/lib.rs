@@ -15,6 +15,7 @@ pub mod flows;
 pub mod fuzz;
 pub mod harness;
 pub mod lab;
+pub mod matrix;
 pub mod monitor;
 pub mod netns;
 pub mod nl;

@@ -159,6 +159,15 @@ impl Farm {
         Ok(farm)
     }
 
+    /// One more router on the farm link: a namespace whose `eth0` has the link-local address fe80::`last`.
+    pub fn add_router(&self, name: &str, last: u16) -> Result<Netns> {
+        let netns = Netns::create(name)?;
+        netns.make_router()?;
+        plug_in(&self.switch, &netns, "eth0")?;
+        netns.rtnl()?.add_address("eth0", Ipv6Network::new(link_local(last), 64)?)?;
+        Ok(netns)
+    }
+
     /// Every namespace of the farm.
     pub fn all(&self) -> Vec<Netns> {
         let mut all = vec![self.client.clone(), self.router.clone(), self.switch.clone()];

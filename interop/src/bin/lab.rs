@@ -9,7 +9,7 @@ use interop::{
     bench::{self, cell},
     conformance, daemons, demo,
     dns::responder::Responder,
-    fuzz, root,
+    fuzz, matrix, root,
     sandbox::{self, Side},
     sim, suite,
 };
@@ -56,6 +56,11 @@ enum Command {
     /// One cell of the bench, as the bench starts it.
     #[command(hide = true)]
     BenchCell(cell::Which),
+    /// Play ospfd-lite and server-speaker beside every version of FRR and BIRD, in every role, scenario by scenario.
+    Matrix(matrix::Options),
+    /// Play one cell of the matrix.
+    #[command(hide = true)]
+    MatrixCell(matrix::One),
     /// Tell whether this user may have a sandbox here.
     #[command(hide = true)]
     SandboxCheck,
@@ -109,6 +114,19 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             return Ok(match sandbox::enter()? {
                 Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
                 Side::Inside => cell::run(&which).map(|()| ExitCode::SUCCESS)?,
+            });
+        }
+        Command::Matrix(options) => {
+            if !options.list {
+                daemons::build()?;
+            }
+            return Ok(if matrix::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::MatrixCell(one) => {
+            return Ok(match sandbox::enter()? {
+                Side::Outside(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+                Side::Inside if matrix::play(&one)? => ExitCode::SUCCESS,
+                Side::Inside => ExitCode::FAILURE,
             });
         }
         Command::SandboxCheck => {

@@ -57,7 +57,11 @@ impl Bird {
         let mut text = format!("log stderr all;\nrouter id {};\n", self.spec.router_id);
         text.push_str("protocol device { scan time 1; }\n");
         text.push_str("protocol kernel { ipv6 { export all; import none; }; }\n");
-        text.push_str("protocol ospf v3 ospf6 {\n ipv6 { import all; export none; };\n tick 1;\n ecmp yes limit 255;\n area 0 {\n");
+        text.push_str(
+            "protocol ospf v3 ospf6 {\n ipv6 { import all; export none; };\n tick 1;\n ecmp yes limit 255;\n",
+        );
+        let area = self.spec.interfaces.first().map_or(std::net::Ipv4Addr::UNSPECIFIED, |iface| iface.area);
+        writeln!(text, " area {area} {{")?;
         for (prefix, metric) in &self.spec.prefixes {
             writeln!(text, "  stubnet {prefix} {{ cost {metric}; }};")?;
         }
@@ -66,7 +70,8 @@ impl Bird {
                 Kind::Broadcast => "broadcast",
                 Kind::PointToPoint => "pointopoint",
             };
-            writeln!(text, "  interface \"{}\" {{\n   type {kind};\n   cost {};", iface.name, iface.cost)?;
+            writeln!(text, "  interface \"{}\" instance {} {{\n   type {kind};", iface.name, iface.instance)?;
+            writeln!(text, "   cost {};", iface.cost)?;
             if iface.kind == Kind::Broadcast {
                 writeln!(text, "   priority {};", iface.priority)?;
             }
@@ -126,7 +131,7 @@ fn parse_database(text: &str) -> Result<Database> {
             ["Global"] => domain = Domain::As,
             ["Area", area] => domain = Domain::Area(area.parse()?),
             ["Link", iface] => domain = Domain::Link((*iface).into()),
-            [ls_type, id, router, sequence, _age, checksum] if *ls_type != "Type" => {
+            [ls_type, id, router, sequence, age, checksum] if *ls_type != "Type" => {
                 let bad = || format!("BIRD shows {line:?}");
                 database.0.insert(LsaRow {
                     domain: domain.clone(),
@@ -136,6 +141,7 @@ fn parse_database(text: &str) -> Result<Database> {
                     sequence: u32::from_str_radix(sequence, 16).with_context(bad)?,
                     checksum: u16::from_str_radix(checksum, 16).with_context(bad)?,
                     length: None,
+                    flushed: age.parse::<u16>().with_context(bad)? >= super::MAX_AGE,
                 });
             }
             _ => {}

@@ -62,7 +62,8 @@ impl Frr {
                 Kind::Broadcast => "broadcast",
                 Kind::PointToPoint => "point-to-point",
             };
-            writeln!(text, "interface {}\n ipv6 ospf6 area 0.0.0.0\n ipv6 ospf6 network {network}", iface.name)?;
+            writeln!(text, "interface {}\n ipv6 ospf6 area {}\n ipv6 ospf6 network {network}", iface.name, iface.area)?;
+            writeln!(text, " ipv6 ospf6 instance-id {}", iface.instance)?;
             writeln!(text, " ipv6 ospf6 cost {}\n ipv6 ospf6 priority {}", iface.cost, iface.priority)?;
             writeln!(text, " ipv6 ospf6 hello-interval {}\n ipv6 ospf6 dead-interval {}", iface.hello, iface.dead)?;
             writeln!(text, " ipv6 ospf6 retransmit-interval {}", iface.retransmit)?;

@@ -21,6 +21,9 @@ use crate::{
     wait::{Probe, wait_for},
 };
 
+/// LS age at which an LSA is flushed (RFC 2328 appendix B).
+const MAX_AGE: u16 = 3600;
+
 /// What a router shall be.
 #[derive(Debug, Clone)]
 pub struct RouterSpec {
@@ -28,7 +31,7 @@ pub struct RouterSpec {
     pub name: String,
     /// Router ID.
     pub router_id: Ipv4Addr,
-    /// Interfaces in area 0.0.0.0.
+    /// Interfaces, all in one area.
     pub interfaces: Vec<IfaceSpec>,
     /// Prefixes it originates itself, with their metrics.
     pub prefixes: BTreeMap<Ipv6Network, u16>,
@@ -88,12 +91,27 @@ pub struct IfaceSpec {
     pub retransmit: u16,
     /// Advertised, but no packet is sent.
     pub passive: bool,
+    /// Its area.
+    pub area: Ipv4Addr,
+    /// Instance ID (RFC 5340 §2.4).
+    pub instance: u8,
 }
 
 impl IfaceSpec {
-    /// Hello 1 s, dead 4 s, cost 10, priority 1.
+    /// Hello 1 s, dead 4 s, cost 10, priority 1, area 0.0.0.0, instance 0.
     pub fn fast(name: &str, kind: Kind) -> Self {
-        Self { name: name.into(), kind, cost: 10, priority: 1, hello: 1, dead: 4, retransmit: 1, passive: false }
+        Self {
+            name: name.into(),
+            kind,
+            cost: 10,
+            priority: 1,
+            hello: 1,
+            dead: 4,
+            retransmit: 1,
+            passive: false,
+            area: Ipv4Addr::UNSPECIFIED,
+            instance: 0,
+        }
     }
 
     /// A passive interface.
@@ -204,6 +222,8 @@ pub struct LsaRow {
     pub checksum: u16,
     /// Length with header; BIRD does not show it.
     pub length: Option<u16>,
+    /// It is at MaxAge: kept until all have acknowledged its flush.
+    pub flushed: bool,
 }
 
 impl LsaRow {
@@ -218,19 +238,21 @@ impl LsaRow {
             sequence: field(12, 16)?,
             checksum: u16::try_from(field(16, 18)?).ok()?,
             length: u16::try_from(field(18, 20)?).ok(),
+            flushed: field(0, 2)? >= MAX_AGE.into(),
         })
     }
 }
 
 impl fmt::Display for LsaRow {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { domain, ls_type, id, router, sequence, checksum, length } = self;
+        let Self { domain, ls_type, id, router, sequence, checksum, length, flushed } = self;
         write!(
             out,
             "{domain:?} {ls_type:04x} id {} adv {router} seq {sequence:08x} sum {checksum:04x}",
             Ipv4Addr::from(*id)
         )?;
-        length.map_or(Ok(()), |length| write!(out, " len {length}"))
+        length.map_or(Ok(()), |length| write!(out, " len {length}"))?;
+        if *flushed { write!(out, " at MaxAge") } else { Ok(()) }
     }
 }
 
@@ -374,6 +396,18 @@ pub fn wait_full(peer: &mut dyn Peer, routers: &[Ipv4Addr], timeout: Duration) -
         let neighbors = peer.neighbors()?;
         let full = |router: &Ipv4Addr| neighbors.iter().any(|n| n.router_id == *router && n.state == State::Full);
         Ok(Probe::when(routers.iter().all(full), (), format!("{neighbors:?}")))
+    })
+}
+
+/// Waits until two routers hold the same database, which is not empty; how many LSAs it has. Each is read as what is shared
+/// on their link ([`Database::on_link`]).
+pub fn wait_same_database(timeout: Duration, mut read: impl FnMut() -> Result<(Database, Database)>) -> Result<usize> {
+    wait_for("the same database in both", timeout, || {
+        let (first, second) = read()?;
+        let differences = first.differences(&second);
+        let plausible = [0x2001, 8].iter().all(|kind| first.0.iter().any(|row| row.ls_type == *kind));
+        let seen = format!("{differences:?} in {} LSAs", first.0.len());
+        Ok(Probe::when(plausible && differences.is_empty(), first.0.len(), seen))
     })
 }
 

@@ -177,6 +177,7 @@ struct LsaJson {
     sequence: String,
     checksum: String,
     length: u16,
+    age: u16,
 }
 
 impl LsaJson {
@@ -196,6 +197,7 @@ impl LsaJson {
             sequence: hex(&self.sequence)?,
             checksum: u16::try_from(hex(&self.checksum)?)?,
             length: Some(self.length),
+            flushed: self.age >= super::MAX_AGE,
         })
     }
 }
@@ -210,8 +212,8 @@ pub fn interface_tables(interfaces: &[IfaceSpec]) -> Result<String> {
         };
         writeln!(
             out,
-            "\n[[interface]]\nname = {:?}\narea = \"0.0.0.0\"\ntype = {kind:?}\ncost = {}",
-            iface.name, iface.cost
+            "\n[[interface]]\nname = {:?}\narea = \"{}\"\ntype = {kind:?}\ncost = {}\ninstance-id = {}",
+            iface.name, iface.area, iface.cost, iface.instance
         )?;
         writeln!(out, "priority = {}\nhello-interval = {}", iface.priority, iface.hello)?;
         writeln!(out, "dead-interval = {}\nretransmit-interval = {}", iface.dead, iface.retransmit)?;

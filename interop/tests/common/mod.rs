@@ -19,7 +19,7 @@ use interop::{
     fib::Fib,
     lab::{Lab, PeerId},
     netns::Netns,
-    peer::{IfaceSpec, Kind, RouterSpec, Version, wait_full},
+    peer::{IfaceSpec, Kind, RouterSpec, Version, wait_full, wait_same_database},
     topology::{Farm, Segment, net},
     wait::{Probe, wait_for},
 };
@@ -31,12 +31,8 @@ pub(crate) const SERVICE: &str = "2001:db8:53::53/128";
 
 /// Waits until both routers of a link hold the same database, which is not empty.
 pub(crate) fn same_database(lab: &mut Lab, a: PeerId, b: PeerId, iface: &str) -> Result<()> {
-    wait_for("the same database in both", PATIENCE, || {
-        let (first, second) = (lab.peer(a)?.database()?.on_link(iface), lab.peer(b)?.database()?.on_link(iface));
-        let differences = first.differences(&second);
-        let plausible = first.0.iter().any(|row| row.ls_type == 0x2001) && first.0.iter().any(|row| row.ls_type == 8);
-        Ok(Probe::when(plausible && differences.is_empty(), (), format!("{differences:?} in {} LSAs", first.0.len())))
-    })
+    let read = || Ok((lab.peer(a)?.database()?.on_link(iface), lab.peer(b)?.database()?.on_link(iface)));
+    wait_same_database(PATIENCE, read).map(drop)
 }
 
 /// Waits until the kernel forwards packets to a prefix over exactly these gateways.
