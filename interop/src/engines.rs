@@ -18,7 +18,7 @@ use ospf_proto::{
     consts::IP_PROTOCOL,
     engine::{Command, Companion, Config, Engine, IfaceConfig, Input, LinkEvent, LinkState, NetworkType, Output},
     id::{IfaceId, RouterId},
-    lsa::{FarmTlv, Prefix, ServiceFlags, ServiceRecord},
+    lsa::{FarmTlv, Prefix, ServiceRecord},
     state::NeighborState,
     time::Instant,
 };
@@ -106,17 +106,8 @@ impl Engines {
     pub fn claim(&self, place: usize, prefix: Prefix, capacity: f64) -> Result<()> {
         let identity = self.inner.identities.get(place).context("no such engine")?;
         let milli = Some((capacity * 1000.0) as u32);
-        let record = ServiceRecord {
-            prefix_len: prefix.length(),
-            class: 0,
-            m: 1,
-            flags: ServiceFlags::empty(),
-            prefix: prefix.address(),
-            owner: RouterId(identity.router.into()),
-            mu: milli,
-            x: Some(0),
-            nominal: milli,
-        };
+        let owner = RouterId(identity.router.into());
+        let record = ServiceRecord { mu: milli, x: Some(0), nominal: milli, ..ServiceRecord::new(&prefix, owner) };
         let tlv = FarmTlv { services: vec![record], ..FarmTlv::default() }.to_tlv();
         self.say(place, Command::RouterInformation(vec![tlv]))
     }

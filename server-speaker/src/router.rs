@@ -143,9 +143,8 @@ impl Routers {
         let of_own = config.share_routers.first().map(|router| router.link_local);
         let ids: BTreeSet<RouterId> = config.share_routers.iter().map(|router| router.id).collect();
         let shares = config.share_routers.iter().filter(|router| router.id != own);
-        let retired: Vec<RouterId> = former.iter().copied().filter(|id| *id != own && !ids.contains(id)).collect();
         let retiring =
-            retired.iter().map(|id| Ok((Router::open(config, *id, Some(last_address(*id)))?, Phase::Meeting)));
+            retired(config, former).map(|id| Ok((Router::open(config, id, Some(last_address(id)))?, Phase::Meeting)));
         Ok(Routers {
             own: Router::open(config, own, of_own)?,
             shares: shares.map(|r| Router::open(config, r.id, Some(r.link_local))).collect::<Result<_, _>>()?,
@@ -261,9 +260,14 @@ pub fn interfaces(config: &ServerConfig) -> Vec<String> {
 
 /// The addresses of the routers that are to run, with those of a former life.
 pub fn wanted_addresses(config: &ServerConfig, former: &BTreeSet<RouterId>) -> BTreeSet<Ipv6Addr> {
-    let is_wanted = |id: &RouterId| *id == config.engine.router_id || config.share_routers.iter().any(|r| r.id == *id);
-    let retired = former.iter().filter(|id| !is_wanted(id)).map(|id| last_address(*id));
+    let retired = retired(config, former).map(last_address);
     config.share_routers.iter().map(|router| router.link_local).chain(retired).collect()
+}
+
+/// The share routers of a former life that are not wanted any more.
+fn retired(config: &ServerConfig, former: &BTreeSet<RouterId>) -> impl Iterator<Item = RouterId> {
+    let is_wanted = |id: &RouterId| *id == config.engine.router_id || config.share_routers.iter().any(|r| r.id == *id);
+    former.iter().copied().filter(move |id| !is_wanted(id))
 }
 
 /// With them, those that a former life with more of them may have left.

@@ -314,15 +314,13 @@ impl Service {
         flags.set(ServiceFlags::LAST_RESORT, self.config.last_resort);
         let Some(record) = self.law.record else { return Vec::new() };
         let one = |prefix: &Prefix| ServiceRecord {
-            prefix_len: prefix.length(),
             class: record.class,
             m: u8::try_from(self.next_hops()).unwrap_or(u8::MAX),
             flags,
-            prefix: prefix.address(),
-            owner: self.params.router,
             mu: record.mu.map(milli),
             x: self.law.estimator.is_measuring().then(|| milli(record.x)),
             nominal: record.nominal.map(milli),
+            ..ServiceRecord::new(prefix, self.params.router)
         };
         self.config.prefixes.iter().map(one).collect()
     }

@@ -36,6 +36,9 @@ const IFACE: &str = "eth0";
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Packets taken between two looks at what is due.
+const BATCH: usize = 32;
+
 /// A router of the injector: its ID, its link-local address and what it says.
 #[derive(Debug, Clone)]
 pub struct Speaker {
@@ -205,7 +208,9 @@ impl Inner {
             let ready = self.socket.wait(TICK);
             let mut state = lock(&self.state);
             if ready {
-                while let Some((src, dst, length)) = self.socket.receive(&mut buffer) {
+                // A few at a time: a Hello that is due does not wait for a device that floods.
+                for _ in 0..BATCH {
+                    let Some((src, dst, length)) = self.socket.receive(&mut buffer) else { break };
                     self.take(&mut state, (src, dst), buffer.get(..length).unwrap_or_default())?;
                 }
             }

@@ -82,7 +82,7 @@ pub fn run(options: &Options) -> Result<bool> {
 
 /// Runs a cell of each device: one after the other, or side by side where nobody is in a hurry.
 fn run_devices(plan: &Plan, devices: Vec<Make>, (options, report): (&Options, &mut Report)) {
-    let all: Vec<(Make, Done)> = if plan.steady.is_some() {
+    let all: Vec<(Make, Done)> = if plan.steady.is_some() || options.smoke {
         thread::scope(|scope| {
             let run = |device| (device, scope.spawn(move || plan::run(plan, device, options.smoke)));
             let running: Vec<_> = devices.into_iter().map(run).collect();

@@ -147,6 +147,11 @@ impl Report {
         }
         let sizes: Vec<_> = options.sizes.iter().map(usize::to_string).collect();
         write!(command, " --sizes {} --runs {}", sizes.join(","), options.runs)?;
+        for (name, file) in [("json", &options.json), ("markdown", &options.markdown)] {
+            if let Some(file) = file {
+                write!(command, " --{name} {}", file.display())?;
+            }
+        }
         Ok(Self {
             command,
             date: said("date", &["-u", "+%F %H:%M UTC"]).unwrap_or_default(),

@@ -43,6 +43,8 @@ struct Seen {
     /// When the number of prefixes present reached its present value.
     counted_at: Option<Instant>,
     watched: BTreeMap<Ipv6Network, Vec<Change>>,
+    /// When the last message came that may have changed the gateways of a watched prefix.
+    concerned: Option<Instant>,
     messages: Vec<Instant>,
     failed: Option<String>,
 }
@@ -129,9 +131,9 @@ impl Routes {
         })
     }
 
-    /// The gateways of a watched prefix from when on.
-    pub fn history(&self, prefix: Ipv6Network) -> Vec<Change> {
-        lock(&self.shared).watched.get(&prefix).cloned().unwrap_or_default()
+    /// The gateways of a watched prefix, and since when.
+    pub fn last(&self, prefix: Ipv6Network) -> Option<Change> {
+        lock(&self.shared).watched.get(&prefix)?.last().cloned()
     }
 
     /// Waits until nothing has been heard for so long since then, and tells how many messages there were, and when the last came.
@@ -174,14 +176,17 @@ fn follow(socket: &Socket, shared: &Shared) -> Result<()> {
         if poll(&mut ready, PollTimeout::from(50u8))? == 0 {
             continue;
         }
-        let mut seen = lock(shared);
+        // Everything that waits gets its time before anything is looked at.
+        let mut waiting = vec![];
         while poll(&mut ready, PollTimeout::ZERO)? > 0 {
             let (datagram, _) = socket.recv_from_full().context("receiving (a full buffer loses notifications)")?;
-            let at = Instant::now();
-            for raw in split(&datagram) {
-                seen.take(at, &raw);
-            }
+            waiting.push((Instant::now(), datagram));
         }
+        let mut seen = lock(shared);
+        for (at, datagram) in &waiting {
+            split(datagram).iter().for_each(|raw| seen.take(*at, raw));
+        }
+        seen.compare();
         drop(seen);
         shared.news.notify_all();
     }
@@ -194,7 +199,15 @@ impl Seen {
         if !self.fib.apply(raw) {
             return;
         }
-        if let Some(route) = decode_route(raw).filter(|route| Network::is_prefix(&route.prefix)) {
+        let Some(route) = decode_route(raw) else {
+            // A next-hop object in use.
+            self.concerned = Some(at);
+            return;
+        };
+        if self.watched.contains_key(&route.prefix) {
+            self.concerned = Some(at);
+        }
+        if Network::is_prefix(&route.prefix) {
             let changed = match self.fib.route(route.prefix) {
                 Some(_) => self.present.insert(route.prefix),
                 None => self.present.remove(&route.prefix),
@@ -203,6 +216,12 @@ impl Seen {
                 self.counted_at = Some(at);
             }
         }
+    }
+
+    /// Notes the gateways of the watched prefixes as of the last message that concerned them: they are looked at once for all
+    /// messages that came together, as a group of a thousand slots takes longer to look at than to change.
+    fn compare(&mut self) {
+        let Some(at) = self.concerned.take() else { return };
         for (prefix, changes) in &mut self.watched {
             let gateways = self.fib.gateways(*prefix);
             if changes.last().is_none_or(|(_, last)| *last != gateways) {

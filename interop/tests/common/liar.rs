@@ -13,7 +13,7 @@ use interop::{
 use ospf_proto::{
     engine::{Command, Companion},
     id::RouterId,
-    lsa::{FarmTlv, Prefix, ServiceFlags, ServiceRecord, Tlv},
+    lsa::{FarmTlv, Prefix, ServiceRecord, Tlv},
 };
 
 use super::{ONE, PATIENCE, SERVICE, ours::Node};
@@ -74,17 +74,8 @@ impl Liar {
 
     fn record(&self, claim: Claim) -> Result<FarmTlv> {
         let prefix = SERVICE.parse::<Prefix>()?;
-        let record = ServiceRecord {
-            prefix_len: prefix.length(),
-            class: 0,
-            m: 1,
-            flags: ServiceFlags::empty(),
-            prefix: prefix.address(),
-            owner: RouterId(self.router_id.into()),
-            mu: claim.mu,
-            x: claim.x,
-            nominal: claim.nominal,
-        };
+        let Claim { mu, x, nominal } = claim;
+        let record = ServiceRecord { mu, x, nominal, ..ServiceRecord::new(&prefix, RouterId(self.router_id.into())) };
         Ok(FarmTlv { services: vec![record], ..FarmTlv::default() })
     }
 }

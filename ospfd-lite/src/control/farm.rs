@@ -8,7 +8,7 @@ use ospf_proto::lsa::Prefix;
 use ospf_proto::rib::Route;
 use serde::{Deserialize, Serialize};
 
-use super::show::{NextHop, interface_name, interface_names};
+use super::show::{Names, NextHop, interface_name, interface_names};
 use crate::netio::fib::{Fib, Installed, Member};
 use crate::share::{Sharer, originator_weights};
 
@@ -74,18 +74,22 @@ pub fn farms(view: &View<'_>, fib: &mut Fib, sharer: &Sharer) -> Vec<Farm> {
     let told = sharer.capacities().prefixes();
     let anycast = view.routes().iter().filter(|(_, route)| route.paths.len() > 1).map(|(prefix, _)| *prefix);
     let prefixes: BTreeSet<Prefix> = anycast.chain(told).collect();
-    prefixes.iter().map(|prefix| farm(view, fib, sharer, prefix)).collect()
+    let names = interface_names(view);
+    prefixes.iter().map(|prefix| farm((view, &names), fib, sharer, prefix)).collect()
 }
 
-fn farm(view: &View<'_>, fib: &Fib, sharer: &Sharer, prefix: &Prefix) -> Farm {
+fn farm((view, names): (&View<'_>, &Names), fib: &Fib, sharer: &Sharer, prefix: &Prefix) -> Farm {
     let route = view.routes().get(prefix);
     let installed = fib.installed(prefix);
+    let packets = fib.packets(prefix);
     let sources = Sources {
         view,
+        names,
         sharer,
         prefix,
         route,
-        packets: fib.packets(prefix),
+        all_packets: packets.iter().flat_map(BTreeMap::values).sum(),
+        packets,
         flows: route.map(|route| Flows::of(route, sharer, prefix)).unwrap_or_default(),
     };
     let no_route = "no path of OSPF leads to it";
@@ -108,10 +112,12 @@ fn farm(view: &View<'_>, fib: &Fib, sharer: &Sharer, prefix: &Prefix) -> Farm {
 /// What the rows of a prefix are made of.
 struct Sources<'a> {
     view: &'a View<'a>,
+    names: &'a Names,
     sharer: &'a Sharer,
     prefix: &'a Prefix,
     route: Option<&'a Route>,
     packets: Option<BTreeMap<Member, u64>>,
+    all_packets: u64,
     flows: Flows,
 }
 
@@ -168,7 +174,6 @@ impl Sources<'_> {
     fn server(&self, router: RouterId, metric: u16, installed: Option<&Installed>) -> Server {
         let capacities = self.sharer.capacities();
         let claim = capacities.claim(self.prefix, router).copied().unwrap_or_default();
-        let names = interface_names(self.view);
         let parts = self.flows.parts.get(&router);
         let parts = || parts.into_iter().flatten();
         let alone = parts().all(|(_, (of_hop, _))| *of_hop >= 1.0) && parts().next().is_some();
@@ -177,7 +182,6 @@ impl Sources<'_> {
         let slots = installed.and_then(|installed| installed.slots).filter(|_| alone);
         let counted = self.packets.as_ref().filter(|_| alone);
         let packets = counted.map(|packets| parts().filter_map(|(member, _)| packets.get(member)).sum::<u64>());
-        let all: u64 = self.packets.iter().flat_map(BTreeMap::values).sum();
         Server {
             router_id: router.to_string(),
             metric,
@@ -189,7 +193,7 @@ impl Sources<'_> {
             draining: claim.draining,
             next_hops: parts()
                 .map(|(member, _)| NextHop {
-                    interface: interface_name(&names, IfaceId(member.iface)),
+                    interface: interface_name(self.names, IfaceId(member.iface)),
                     gateway: Some(member.gateway),
                 })
                 .collect(),
@@ -197,7 +201,9 @@ impl Sources<'_> {
             installed: thousandths(really),
             slots: slots.map(|slots| (really * f64::from(slots)).round() as u32),
             packets,
-            packet_share: packets.filter(|_| all > 0).map(|packets| thousandths(packets as f64 / all as f64)),
+            packet_share: packets
+                .filter(|_| self.all_packets > 0)
+                .map(|packets| thousandths(packets as f64 / self.all_packets as f64)),
         }
     }
 }

@@ -275,13 +275,16 @@ pub(super) fn options(options: Options) -> String {
     names.join("|")
 }
 
+/// The interfaces' names.
+pub(super) type Names = BTreeMap<IfaceId, String>;
+
 /// The names of the interfaces.
-pub(super) fn interface_names(view: &View<'_>) -> BTreeMap<IfaceId, String> {
+pub(super) fn interface_names(view: &View<'_>) -> Names {
     view.interfaces().into_iter().map(|iface| (iface.iface, iface.name)).collect()
 }
 
 /// The name of one of them.
-pub(super) fn interface_name(names: &BTreeMap<IfaceId, String>, iface: IfaceId) -> String {
+pub(super) fn interface_name(names: &Names, iface: IfaceId) -> String {
     names.get(&iface).cloned().unwrap_or_else(|| format!("if{iface}"))
 }
 

@@ -69,6 +69,8 @@ impl Held {
 pub struct Capacities {
     claims: Claims,
     held: BTreeMap<Prefix, BTreeMap<RouterId, Held>>,
+    /// When the next step is due: follows from the other two.
+    due: Option<Instant>,
 }
 
 impl Capacities {
@@ -91,16 +93,18 @@ impl Capacities {
     /// Takes the steps that are due. Returns the prefixes whose weights changed.
     pub fn step(&mut self, now: Instant) -> BTreeSet<Prefix> {
         let mut changed = BTreeSet::new();
+        self.due = None;
         for (prefix, claims) in &self.claims {
-            let bounded = bounded(claims);
             let held = self.held.entry(*prefix).or_default();
-            for (router, wanted) in bounded {
+            for (router, wanted) in bounded(claims) {
                 let known = held.get(&router).copied();
                 let next = follow(known, wanted, now);
                 if known.map(|known| known.value) != Some(next.value) {
                     changed.insert(*prefix);
                 }
                 held.insert(router, next);
+                let due = next.rose.filter(|_| next.rises_to(wanted)).map(|rose| rose + STEP);
+                self.due = self.due.into_iter().chain(due).min();
             }
         }
         changed
@@ -108,14 +112,7 @@ impl Capacities {
 
     /// When the next step is due.
     pub fn due(&self) -> Option<Instant> {
-        let steps = self.claims.iter().flat_map(|(prefix, claims)| {
-            let held = self.held.get(prefix);
-            bounded(claims).into_iter().filter_map(move |(router, wanted)| {
-                let held = held?.get(&router)?;
-                held.rises_to(wanted).then_some(held.rose? + STEP)
-            })
-        });
-        steps.min()
+        self.due
     }
 
     /// The capacity that is counted with.

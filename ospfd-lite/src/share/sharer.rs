@@ -61,7 +61,9 @@ impl Sharer {
     /// What is to change in the kernel after a turn of the engine, or when it is due.
     pub fn follow(&mut self, view: &View<'_>, routes: &[RouteChange], now: Instant) -> Vec<FibChange> {
         let mut changed = self.hear(view, now);
-        changed.extend(self.capacities.step(now));
+        if self.capacities.due().is_some_and(|due| due <= now) {
+            changed.extend(self.capacities.step(now));
+        }
         let mut last: BTreeMap<Prefix, Option<&Route>> = BTreeMap::new();
         for change in routes {
             match change {

@@ -68,10 +68,11 @@ impl Engine {
     /// Computes the tree of an area; the prefixes that hang on what changed in it are to be computed again.
     fn run_spf(&mut self, area: AreaId, dirty: &mut Dirty) {
         let now = self.core.ctx.now;
-        let tree = Graph::build(&self.core.lsdb, area, now).tree(self.core.router_id);
-        let vertices = tree.len();
-        self.spf_at = self.spf_at.max(now + rest(vertices).max(self.config.spf_interval));
-        self.core.ctx.event(Event::Spf { area, vertices });
+        let graph = Graph::build(&self.core.lsdb, area, now);
+        let tree = graph.tree(self.core.router_id);
+        // While a database is loaded, most vertices are there and few can be reached.
+        self.spf_at = self.spf_at.max(now + rest(graph.len()).max(self.config.spf_interval));
+        self.core.ctx.event(Event::Spf { area, vertices: tree.len() });
         let changed = changed_vertices(self.trees.get(&area), &tree);
         dirty.prefixes.append(&mut self.rib.index().hanging_on(&self.core.lsdb, area, &changed));
         self.trees.insert(area, tree);
@@ -120,7 +121,7 @@ impl Engine {
     }
 }
 
-/// How long SPF does not run after a run that reached so many vertices.
+/// How long SPF does not run after a run on a graph of so many vertices.
 fn rest(vertices: usize) -> Duration {
     if vertices < SMALL { Duration::ZERO } else { REST_PER_VERTEX * vertices as u32 }
 }

@@ -182,6 +182,26 @@ impl ServiceRecord {
     /// Bytes on the wire of what this code knows; a record may be longer.
     pub const LENGTH: usize = 36;
 
+    /// Of a server of the lowest-cost class with one next hop, of which nothing else is known.
+    pub fn new(prefix: &Prefix, owner: RouterId) -> Self {
+        ServiceRecord {
+            prefix_len: prefix.length(),
+            class: 0,
+            m: 1,
+            flags: ServiceFlags::empty(),
+            prefix: prefix.address(),
+            owner,
+            mu: None,
+            x: None,
+            nominal: None,
+        }
+    }
+
+    /// Whether it is of this prefix.
+    pub fn is_for(&self, prefix: &Prefix) -> bool {
+        self.prefix == prefix.address() && self.prefix_len == prefix.length()
+    }
+
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let at = r.offset();
         let prefix_len = r.u8("service prefix length")?;

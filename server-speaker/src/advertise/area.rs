@@ -157,8 +157,8 @@ impl Area {
     /// Whose service `router` advertises: its own, unless it says that it is a share of another. Nobody is a share of ours
     /// but our own routers.
     fn owner(&self, router: RouterId, prefix: &Prefix) -> RouterId {
-        let of_prefix = |r: &&ServiceRecord| r.prefix == prefix.address() && r.prefix_len == prefix.length();
-        let records = || self.farm.get(&router).into_iter().flat_map(|tlv| &tlv.services).filter(of_prefix);
+        let records = self.farm.get(&router).into_iter().flat_map(|tlv| &tlv.services);
+        let records = || records.clone().filter(|record| record.is_for(prefix));
         let own = |owner: RouterId| owner == self.me || self.mine.contains(&owner);
         if records().any(|record| record.owner == router) {
             return router;
@@ -185,7 +185,7 @@ impl Area {
     /// What `router` says of its service `prefix`. What another says about it is not believed.
     pub fn record(&self, router: RouterId, prefix: &Prefix) -> Option<&ServiceRecord> {
         let records = &self.farm.get(&router)?.services;
-        records.iter().find(|r| r.owner == router && r.prefix == prefix.address() && r.prefix_len == prefix.length())
+        records.iter().find(|record| record.owner == router && record.is_for(prefix))
     }
 
     /// The farm of `prefix` as the law sees it; `width` is the configured number of equal-cost next hops.

@@ -27,17 +27,7 @@ pub(crate) fn farm_tlv(owner: u32, of: &str, mu: Option<u32>, x: u32) -> Tlv {
 }
 
 fn tlv_with(owner: u32, of: &str, mu: Option<u32>, x: u32, flags: ServiceFlags) -> Tlv {
-    let record = ServiceRecord {
-        prefix_len: prefix(of).length(),
-        class: 0,
-        m: 1,
-        flags,
-        prefix: prefix(of).address(),
-        owner: RouterId(owner),
-        mu,
-        x: Some(x),
-        nominal: None,
-    };
+    let record = ServiceRecord { flags, mu, x: Some(x), ..ServiceRecord::new(&prefix(of), RouterId(owner)) };
     FarmTlv { sharing: SharingMode::None, ecmp_width: 0, services: vec![record] }.to_tlv()
 }
 

@@ -33,6 +33,8 @@ use crate::{
 pub(super) const HELLO: (u16, u16) = (1, 4);
 /// How long all adjacencies may take.
 const ALL: Duration = Duration::from_secs(90);
+/// How long it may take from then until the kernel has a route that does not change any more.
+const SHARING: Duration = Duration::from_secs(60);
 /// A device whose next hops have not changed for so long after all are Full is done: every tick, delay and hold time has passed.
 const QUIET: Duration = Duration::from_secs(7);
 
@@ -80,8 +82,7 @@ pub(super) fn run(lab: &mut Lab, told: &Told<'_>) -> Result<()> {
     let injector = inject(&pair.b, &servers, index)?;
     let full = injector.wait_full(ALL)?;
     let all: BTreeSet<Ipv6Addr> = servers.iter().map(|server| address(*server)).collect();
-    let there = shared(&routes, prefix, (&all, full))?;
-    let (at, hops) = there.context("the service has no route")?;
+    let (at, hops) = shared(&routes, prefix, (&all, full))?;
     match told.which.steady {
         None => {
             let exstart = injector.exstart()?.context("no ExStart")?;
@@ -99,17 +100,20 @@ fn shared(
     routes: &Routes,
     prefix: Ipv6Network,
     (all, full): (&BTreeSet<Ipv6Addr>, Instant),
-) -> Result<Option<(Instant, usize)>> {
-    let mut last = full;
-    while last.elapsed() < QUIET {
-        let wait = QUIET.saturating_sub(last.elapsed());
-        if let Ok(at) = routes.wait_gateways(prefix, all, wait) {
-            return Ok(Some((at, all.len())));
+) -> Result<(Instant, usize)> {
+    let deadline = Instant::now() + SHARING;
+    loop {
+        let complete = routes.wait_gateways(prefix, all, Duration::from_millis(500));
+        if let Ok(at) = complete {
+            return Ok((at, all.len()));
         }
-        last = routes.history(prefix).last().map_or(full, |(at, _)| full.max(*at));
+        let last = routes.last(prefix).filter(|(_, over)| !over.is_empty());
+        match last {
+            Some((at, over)) if at.max(full).elapsed() >= QUIET => return Ok((at, over.len())),
+            _ if Instant::now() >= deadline => return complete.map(|at| (at, all.len())),
+            _ => {}
+        }
     }
-    let history = routes.history(prefix);
-    Ok(history.last().filter(|(_, over)| !over.is_empty()).map(|(at, over)| (*at, over.len())))
 }
 
 /// What it costs that nothing happens.

@@ -37,25 +37,33 @@ pub(super) fn run(lab: &mut Lab, told: &Told<'_>) -> Result<()> {
     told.memory(Row::B5, "peak RSS before", stage.device.processes.memory("VmHWM:")?)?;
     let time = if told.which.smoke { TIME / 5 } else { TIME };
     let end = Instant::now() + time;
-    let sent = thread::scope(|scope| -> Result<usize> {
-        let storm = scope.spawn(|| blow(&stage, end));
+    let (sent, calm) = thread::scope(|scope| -> Result<(usize, Duration)> {
+        let storm = scope.spawn(|| -> Result<(usize, Duration)> {
+            let sent = blow(&stage, end)?;
+            acknowledged(&stage)?;
+            Ok((sent, end.elapsed()))
+        });
         cost_changes(&stage, told, end)?;
         storm.join().ok().context("the storm panicked")?
     })?;
-    let calm = Instant::now();
-    wait_for("everything to be acknowledged", ALL, || {
-        let waiting = stage.injector.waiting()?;
-        Ok(Probe::when(waiting == 0, (), format!("{waiting} LSAs wait")))
-    })?;
+    // What the cost changes flooded behind the storm.
+    acknowledged(&stage)?;
     let after = stage.injector.counted()?;
     let flooded = after.flooded - before.flooded;
     let lost = flooded.saturating_sub(after.acknowledged - before.acknowledged);
     told.value(Row::B5, ("updates sent", "per s"), sent as f64 / time.as_secs_f64())?;
     told.value(Row::B5, ("instances never acknowledged", "%"), 100.0 * lost as f64 / flooded as f64)?;
     told.value(Row::B5, ("LSAs sent again", ""), (after.retransmitted - before.retransmitted) as f64)?;
-    told.time(Row::B5, "end of the storm to all acknowledged", calm.elapsed())?;
+    told.time(Row::B5, "end of the storm to all acknowledged", calm)?;
     told.time(Row::B5, "CPU", stage.device.processes.used()?.cpu.saturating_sub(cpu))?;
     told.memory(Row::B5, "peak RSS", stage.device.processes.memory("VmHWM:")?)
+}
+
+fn acknowledged(stage: &Stage) -> Result<()> {
+    wait_for("everything to be acknowledged", ALL, || {
+        let waiting = stage.injector.waiting()?;
+        Ok(Probe::when(waiting == 0, (), format!("{waiting} LSAs wait")))
+    })
 }
 
 /// Sends updates at their rate, each LSA in its turn: the same one every two seconds, as MinLSArrival lets pass.

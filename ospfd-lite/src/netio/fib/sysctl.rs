@@ -40,15 +40,15 @@ pub fn prepare(sysctls: Sysctls) {
             harm: "equal-cost next hops are shared by addresses, not by flows",
             key: Some(("set-hash-policy", sysctls.hash_policy)),
         },
-        Setting {
-            name: "net.ipv4.nexthop_compat_mode",
-            bad: "1",
-            good: "0",
-            harm: "for each slot that changes hands the kernel tells everybody of every route that uses it",
-            key: Some(("set-compat-mode", sysctls.compat_mode.unwrap_or(false))),
-        },
     ];
-    for setting in settings.into_iter().take(if sysctls.compat_mode.is_some() { 3 } else { 2 }) {
+    let compat_mode = sysctls.compat_mode.map(|allowed| Setting {
+        name: "net.ipv4.nexthop_compat_mode",
+        bad: "1",
+        good: "0",
+        harm: "for each slot that changes hands the kernel tells everybody of every route that uses it",
+        key: Some(("set-compat-mode", allowed)),
+    });
+    for setting in settings.into_iter().chain(compat_mode) {
         setting.prepare();
     }
 }
