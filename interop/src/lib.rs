@@ -6,6 +6,7 @@ pub mod bench;
 pub mod capture;
 pub mod conformance;
 pub mod containers;
+pub mod counts;
 pub mod daemons;
 pub mod demo;
 pub mod dns;

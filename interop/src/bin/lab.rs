@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use interop::{
     attack,
     bench::{self, cell},
-    conformance, daemons, demo,
+    conformance, counts, daemons, demo,
     dns::responder::Responder,
     fuzz, matrix, root,
     sandbox::{self, Side},
@@ -61,6 +61,8 @@ enum Command {
     /// Play one cell of the matrix.
     #[command(hide = true)]
     MatrixCell(matrix::One),
+    /// Count instructions of the engine's parts by callgrind, and compare them with those of the repository.
+    Counts(counts::Options),
     /// Tell whether this user may have a sandbox here.
     #[command(hide = true)]
     SandboxCheck,
@@ -103,6 +105,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Conformance(options) => {
             return Ok(if conformance::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Counts(options) => {
+            return Ok(if counts::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Attack(options) => return in_sandbox(|| attack::run(&options)),
         Command::Memory(options) => return in_sandbox(|| attack::memory::run(&options).map(|()| true)),
