@@ -62,11 +62,16 @@ pub fn plans(options: &Options) -> Vec<Plan> {
         plans.push(Plan { rows: vec![Row::B6], size: FEW, runs, steady: None, limit });
     }
     let steady = Some(if smoke { 2 } else { 60 });
-    if wanted(&Row::B7) {
-        plans.push(Plan { rows: vec![Row::B7], size: FEW, runs: 1, steady, limit });
-    }
-    if wanted(&Row::B4) {
-        plans.extend(few.iter().map(|&size| Plan { rows: vec![Row::B4], size, runs: 1, steady, limit }));
+    for &size in few {
+        // B7 is what the fewest servers of B4 cost.
+        let rows = [Row::B4, Row::B7]
+            .into_iter()
+            .filter(wanted)
+            .filter(|row| *row == Row::B4 || size == FEW)
+            .collect::<Vec<_>>();
+        if !rows.is_empty() {
+            plans.push(Plan { rows, size, runs: 1, steady, limit });
+        }
     }
     plans
 }
@@ -147,4 +152,26 @@ fn end(child: &mut Child, limit: Duration) -> Option<bool> {
         let _ = child.wait();
     }
     ended.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(rows: &[Row], smoke: bool) -> Options {
+        let sizes = vec![100, 10_000];
+        Options { rows: rows.to_vec(), sizes, runs: 3, devices: vec![], json: None, markdown: None, smoke }
+    }
+
+    #[test]
+    fn every_row_has_a_cell_and_a_wanted_one_no_other() {
+        for smoke in [false, true] {
+            let all: std::collections::BTreeSet<Row> =
+                plans(&options(&[], smoke)).into_iter().flat_map(|plan| plan.rows).collect();
+            assert_eq!(all.len(), 7);
+        }
+        let some = plans(&options(&[Row::B2, Row::B7], false));
+        let shown: Vec<_> = some.iter().map(|plan| (plan.rows.clone(), plan.size, plan.runs)).collect();
+        assert_eq!(shown, [(vec![Row::B2], 100, 3), (vec![Row::B2], 10_000, 3), (vec![Row::B7], 3, 1)]);
+    }
 }
