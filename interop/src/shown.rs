@@ -46,6 +46,8 @@ pub struct ServerRow {
     pub slots: Option<usize>,
     /// Packets sent to it, where the kernel counts them.
     pub packets: Option<u64>,
+    /// Probes in a row that had no answer.
+    pub unanswered: Option<u32>,
 }
 
 /// A next hop as shown.

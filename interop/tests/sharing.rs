@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use common::{
-    PATIENCE,
+    PATIENCE, SERVICE,
     stated::{CLAIMED, Change, StatedFarm, router_id},
 };
 use interop::{
@@ -16,6 +16,7 @@ use interop::{
     lab::Lab,
     lab_tests,
     peer::Version,
+    topology::net,
     wait::{Probe, wait_for},
 };
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         a_server_leaves_and_returns_at_ospfd_lite_and_frr,
         hash_thresholds_move_more_and_lose_nothing,
         the_kernels_resilient_groups_lose_nothing,
+        probes_tell_of_the_next_hop_that_takes_no_packets,
     ];
     // The streams are steady only if the machine keeps up.
     harness::main_at_once(1, Needs::Daemons, &tests)
@@ -109,4 +111,29 @@ fn hash_thresholds_move_more_and_lose_nothing(lab: &mut Lab) -> Result<()> {
 
 fn the_kernels_resilient_groups_lose_nothing(lab: &mut Lab) -> Result<()> {
     alternative(lab, "resilient")
+}
+
+/// A server that OSPF leads to and that has lost the service address: nobody but a probe by its next hop can tell. It is said,
+/// and nothing else follows from it.
+fn probes_tell_of_the_next_hop_that_takes_no_packets(lab: &mut Lab) -> Result<()> {
+    let farm = StatedFarm::open(lab, ("probing", &Version::Ours, "[probe]\ninterval = 1\n"), 3)?;
+    let wait = |what: &str, wanted: &dyn Fn(usize, u32) -> bool| {
+        wait_for(what, PATIENCE, || {
+            let unanswered: Vec<_> = farm.shown()?.servers.iter().map(|server| server.unanswered).collect();
+            let right = unanswered.iter().enumerate().all(|(server, count)| count.is_some_and(|c| wanted(server, c)));
+            Ok(Probe::when(right && unanswered.len() == 3, (), format!("{unanswered:?}")))
+        })
+    };
+    wait("answers to the probes of all three", &|_, unanswered| unanswered == 0)?;
+    let server = farm.farm.servers.get(1).context("the second server")?;
+    server.netns.rtnl()?.delete_address("lo", net(SERVICE)?)?;
+    wait("probes without an answer", &|server, unanswered| {
+        if server == 1 { unanswered >= 3 } else { unanswered == 0 }
+    })?;
+    let log = std::fs::read_to_string(lab.logs().join("probingrouter-ospfd-lite.log"))?;
+    ensure!(log.contains("does not answer probes, though OSPF leads there"), "not said: {log}");
+    let shown = farm.shown()?;
+    ensure!(shown.servers.iter().all(|server| server.in_class && server.weight > 0.3), "it was acted upon: {shown:?}");
+    server.netns.rtnl()?.add_address("lo", net(SERVICE)?)?;
+    wait("answers again", &|_, unanswered| unanswered == 0)
 }

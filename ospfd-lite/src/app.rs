@@ -10,8 +10,9 @@ use ospf_proto::id::RouterId;
 use ospf_proto::lsa::Prefix;
 use ospf_proto::state::{IfaceState, NeighborState};
 use ospfd_lite::control::{Request, Response, explain, farm, show};
-use ospfd_lite::metrics::{MetricsServer, RouterMetrics, Scrape};
+use ospfd_lite::metrics::{MetricsServer, RouterMetrics, Routing, Scrape};
 use ospfd_lite::netio::fib::{Fib, FibOptions, Sysctls, prepare_sysctls};
+use ospfd_lite::netio::probe::Prober;
 use ospfd_lite::netio::{Driver, DriverEvent, Error, Options, Signal, Turn};
 use ospfd_lite::share::{Sharer, Weights};
 use tokio::time::{Instant, sleep_until};
@@ -31,6 +32,8 @@ pub(crate) struct AppOptions {
     pub(crate) fib: FibOptions,
     pub(crate) weights: Weights,
     pub(crate) sysctls: Sysctls,
+    /// How often the next hops are probed; none: never.
+    pub(crate) probe: Option<Duration>,
 }
 
 /// Runs until a signal ends it.
@@ -47,6 +50,7 @@ pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
         first_spf: FirstSpf::default(),
         all_heard: false,
         leaving: None,
+        prober: options.probe.map(prober).transpose()?,
     };
     let mut scrapes = options.metrics.map(listen).transpose()?;
     prepare_sysctls(options.sysctls);
@@ -80,6 +84,7 @@ pub(crate) async fn run(options: AppOptions) -> Result<(), Error> {
             () = app.fib.follow() => {}
             () = sleep_until(app.sharer.due().unwrap_or(release)), if app.sharer.due().is_some() => app.weigh(&driver),
             scrape = next_scrape(&mut scrapes) => app.scrape(&driver, scrape),
+            () = next_round(&mut app.prober) => app.probe(&driver.view()),
             () = sleep_until(all_heard), if !app.all_heard => {
                 app.all_heard = true;
                 app.consider_release(&driver.view());
@@ -118,6 +123,17 @@ async fn next_scrape(metrics: &mut Option<MetricsServer>) -> Scrape {
     }
 }
 
+fn prober(period: Duration) -> Result<Prober, Error> {
+    Prober::open(period).map_err(Error::io("opening the sockets of the probes".to_owned(), "CAP_NET_RAW"))
+}
+
+async fn next_round(prober: &mut Option<Prober>) {
+    match prober {
+        Some(prober) => prober.due().await,
+        None => std::future::pending().await,
+    }
+}
+
 struct App {
     fib: Fib,
     sharer: Sharer,
@@ -125,6 +141,7 @@ struct App {
     first_spf: FirstSpf,
     all_heard: bool,
     leaving: Option<Instant>,
+    prober: Option<Prober>,
 }
 
 impl App {
@@ -155,6 +172,18 @@ impl App {
         }
     }
 
+    /// Probes the hosts among the farms' prefixes, by each next hop that they have in the kernel.
+    fn probe(&mut self, view: &View<'_>) {
+        let Some(prober) = self.prober.as_mut() else { return };
+        let mut ways = Vec::new();
+        for prefix in farm::prefixes(view, &self.sharer).into_iter().filter(|prefix| prefix.length() == 128) {
+            let installed = self.fib.installed(&prefix);
+            ways.extend(installed.into_iter().flat_map(|i| i.parts.into_keys()).map(|member| (prefix, member)));
+        }
+        let link_locals = view.interfaces().into_iter().filter_map(|iface| Some((iface.iface.0, iface.link_local?)));
+        prober.round(&ways, &link_locals.collect());
+    }
+
     fn consider_release(&mut self, view: &View<'_>) {
         if self.all_heard && self.first_spf.is_past(view) {
             self.fib.release();
@@ -176,7 +205,10 @@ impl App {
                 Ok(prefix) => Response::of(&explain::route(&view, &self.fib, &self.sharer, &prefix)),
                 Err(error) => Response::Error(error),
             },
-            ["show", "farm"] => Response::of(&farm::farms(&view, &mut self.fib, &self.sharer)),
+            ["show", "farm"] => {
+                let probes = self.prober.as_ref().map(Prober::outcomes);
+                Response::of(&farm::farms(&view, &mut self.fib, &self.sharer, probes))
+            }
             ["show", "counters"] => {
                 let mut counters = driver.counters();
                 counters.fib = Some(self.fib.counters());
@@ -187,8 +219,10 @@ impl App {
     }
 
     fn scrape(&mut self, driver: &Driver, scrape: Scrape) {
-        let farms = farm::farms(&driver.view(), &mut self.fib, &self.sharer);
-        match self.metrics.text((&driver.view(), &driver.counters()), &self.fib, (&farms, self.sharer.malformed())) {
+        let probes = self.prober.as_ref().map(Prober::outcomes);
+        let farms = farm::farms(&driver.view(), &mut self.fib, &self.sharer, probes);
+        let routing = Routing { fib: &self.fib, farms: &farms, malformed: self.sharer.malformed(), probes };
+        match self.metrics.text(&driver.view(), &driver.counters(), routing) {
             // Who asked may have gone meanwhile.
             Ok(text) => drop(scrape.send(text)),
             Err(error) => error!("writing the metrics: {error}"),

@@ -111,6 +111,7 @@ fn command(command: Command) -> anyhow::Result<()> {
                 fib: file.fib.options(),
                 weights: file.fib.weights,
                 sysctls: file.fib.sysctls(),
+                probe: file.probe.map(|probe| probe.interval.get()),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(app::run(options))?)

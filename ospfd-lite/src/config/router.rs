@@ -37,6 +37,16 @@ pub struct RouterFile {
     /// Kernel routes.
     #[serde(default)]
     pub fib: FibTable,
+    /// The check of the data path; none, if there is no such table.
+    pub probe: Option<ProbeTable>,
+}
+
+/// The `[probe]` table: echo requests to the services by each of their next hops.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProbeTable {
+    /// From one round to the next, seconds.
+    pub interval: Seconds<1_000, 3_600_000>,
 }
 
 /// The `[fib]` table: our routes in the kernel, and how they share packets.
@@ -170,6 +180,7 @@ mod tests {
         assert_eq!(config.min_ls_interval, Duration::from_secs(5));
         assert_eq!(file.fib.options(), FibOptions::default());
         assert_eq!(file.fib.weights, Weights::Capacity);
+        assert!(file.probe.is_none());
         assert_eq!(file.fib.sysctls(), Sysctls { hash_policy: true, compat_mode: Some(true) });
         assert!(config.forwarding);
     }
@@ -212,6 +223,8 @@ weights = "originators"
 idle-timer = 5
 unbalanced-timer = 6
 set-hash-policy = false
+[probe]
+interval = 2.5
 "#,
         )
         .unwrap();
@@ -239,6 +252,7 @@ set-hash-policy = false
         assert_eq!(file.fib.options(), expected);
         assert_eq!(file.fib.weights, Weights::Originators);
         assert_eq!(file.fib.sysctls(), Sysctls { hash_policy: false, compat_mode: None });
+        assert_eq!(file.probe.unwrap().interval.get(), Duration::from_millis(2500));
         assert_eq!(file.control.unwrap().to_str(), Some("/run/x.sock"));
         assert_eq!(file.metrics.unwrap().0, "[::1]:9343".parse().unwrap());
         assert_eq!(file.state_dir.unwrap().to_str(), Some("/var/lib/x"));
@@ -299,6 +313,10 @@ set-hash-policy = false
             (
                 "[[interface]]\nname = \"a\"\n[fib]\npreferred-source = \"fe80::1\"\n",
                 "ospfd-lite.toml:5: fib.preferred-source: fe80::1 is not allowed; a global or unique local address of this host",
+            ),
+            (
+                "[[interface]]\nname = \"a\"\n[probe]\ninterval = 0.5\n",
+                "ospfd-lite.toml:5: probe.interval: 0.5 is not allowed; 1..=3600 seconds",
             ),
             (
                 "min-ls-interval = 1\n[[interface]]\nname = \"a\"\n",

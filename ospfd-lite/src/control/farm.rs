@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::show::{Names, NextHop, interface_name, interface_names};
 use crate::netio::fib::{Fib, Installed, Member};
+use crate::netio::probe::{Outcome, Way};
 use crate::share::{Sharer, originator_weights};
 
 /// A service prefix.
@@ -66,19 +67,34 @@ pub struct Server {
     pub packets: Option<u64>,
     /// Its part of them, 0..=1.
     pub packet_share: Option<f64>,
+    /// Probes in a row that had no answer by one of its next hops; none: none has been sent and answered or missed yet.
+    pub unanswered: Option<u32>,
 }
+
+/// What became of the probes of each way; none: nothing is probed.
+pub type Probes<'a> = Option<&'a BTreeMap<Way, Outcome>>;
 
 /// The prefixes that several routers originate, or that somebody tells the capacity for.
-pub fn farms(view: &View<'_>, fib: &mut Fib, sharer: &Sharer) -> Vec<Farm> {
-    fib.count_packets();
+pub fn prefixes(view: &View<'_>, sharer: &Sharer) -> BTreeSet<Prefix> {
     let told = sharer.capacities().prefixes();
     let anycast = view.routes().iter().filter(|(_, route)| route.paths.len() > 1).map(|(prefix, _)| *prefix);
-    let prefixes: BTreeSet<Prefix> = anycast.chain(told).collect();
-    let names = interface_names(view);
-    prefixes.iter().map(|prefix| farm((view, &names), fib, sharer, prefix)).collect()
+    anycast.chain(told).collect()
 }
 
-fn farm((view, names): (&View<'_>, &Names), fib: &Fib, sharer: &Sharer, prefix: &Prefix) -> Farm {
+/// How each of these is served and shared.
+pub fn farms(view: &View<'_>, fib: &mut Fib, sharer: &Sharer, probes: Probes<'_>) -> Vec<Farm> {
+    fib.count_packets();
+    let prefixes = prefixes(view, sharer);
+    let names = interface_names(view);
+    prefixes.iter().map(|prefix| farm((view, &names), (fib, probes), sharer, prefix)).collect()
+}
+
+fn farm(
+    (view, names): (&View<'_>, &Names),
+    (fib, probes): (&Fib, Probes<'_>),
+    sharer: &Sharer,
+    prefix: &Prefix,
+) -> Farm {
     let route = view.routes().get(prefix);
     let installed = fib.installed(prefix);
     let packets = fib.packets(prefix);
@@ -90,6 +106,7 @@ fn farm((view, names): (&View<'_>, &Names), fib: &Fib, sharer: &Sharer, prefix: 
         route,
         all_packets: packets.iter().flat_map(BTreeMap::values).sum(),
         packets,
+        probes,
         flows: route.map(|route| Flows::of(route, sharer, prefix)).unwrap_or_default(),
     };
     let no_route = "no path of OSPF leads to it";
@@ -118,6 +135,7 @@ struct Sources<'a> {
     route: Option<&'a Route>,
     packets: Option<BTreeMap<Member, u64>>,
     all_packets: u64,
+    probes: Probes<'a>,
     flows: Flows,
 }
 
@@ -179,6 +197,9 @@ impl Sources<'_> {
         let alone = parts().all(|(_, (of_hop, _))| *of_hop >= 1.0) && parts().next().is_some();
         let has = |member: &Member| installed.and_then(|i| i.parts.get(member)).copied().unwrap_or(0.0);
         let really: f64 = parts().map(|(member, (of_hop, _))| of_hop * has(member)).sum();
+        let probe = |member: &Member| self.probes?.get(&(*self.prefix, *member));
+        let probes = parts().filter_map(|(member, _)| probe(member));
+        let unanswered = probes.filter(|probe| probe.answered > 0 || probe.missed > 0).map(|probe| probe.missed).max();
         let slots = installed.and_then(|installed| installed.slots).filter(|_| alone);
         let counted = self.packets.as_ref().filter(|_| alone);
         let packets = counted.map(|packets| parts().filter_map(|(member, _)| packets.get(member)).sum::<u64>());
@@ -201,6 +222,7 @@ impl Sources<'_> {
             installed: thousandths(really),
             slots: slots.map(|slots| (really * f64::from(slots)).round() as u32),
             packets,
+            unanswered,
             packet_share: packets
                 .filter(|_| self.all_packets > 0)
                 .map(|packets| thousandths(packets as f64 / self.all_packets as f64)),

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tracing::error;
 
 pub use engine::{EngineMetrics, set};
-pub use router::RouterMetrics;
+pub use router::{RouterMetrics, Routing};
 
 /// So many scrapes may wait for the loop.
 const WAITING: usize = 4;

@@ -1,5 +1,6 @@
 //! The router daemon's metrics. Every name begins with `ospfd_lite_`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{EngineMetrics, set};
-use crate::control::farm::Farm;
+use crate::control::farm::{Farm, Probes};
 use crate::netio::Counters;
 use crate::netio::fib::Fib;
+use crate::netio::probe::{Outcome, Way};
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -24,6 +26,19 @@ type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
 pub struct RouterMetrics {
     reaction: Histogram,
     operations: Histogram,
+}
+
+/// What is read at a scrape beside the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Routing<'a> {
+    /// Our routes in the kernel.
+    pub fib: &'a Fib,
+    /// The farms.
+    pub farms: &'a [Farm],
+    /// Farm TLVs in the database that do not decode.
+    pub malformed: u64,
+    /// What became of the probes; none: nothing is probed.
+    pub probes: Probes<'a>,
 }
 
 impl Default for RouterMetrics {
@@ -43,13 +58,9 @@ impl RouterMetrics {
         self.operations.observe(operations as f64);
     }
 
-    /// The text of a scrape; of the farms, how many Farm TLVs do not decode.
-    pub fn text(
-        &self,
-        (view, counters): (&View<'_>, &Counters),
-        fib: &Fib,
-        (farms, malformed): (&[Farm], u64),
-    ) -> Result<String, std::fmt::Error> {
+    /// The text of a scrape.
+    pub fn text(&self, view: &View<'_>, counters: &Counters, routing: Routing<'_>) -> Result<String, std::fmt::Error> {
+        let Routing { fib, farms, malformed, probes } = routing;
         let mut registry = Registry::with_prefix("ospfd_lite");
         EngineMetrics::register(&mut registry, view, counters);
         let help = "From taking packets from the kernel to the last netlink request that follows from them";
@@ -58,6 +69,9 @@ impl RouterMetrics {
         register_fib(&mut registry, fib);
         set(&mut registry, "farm_tlvs_malformed", "Farm TLVs in the database that do not decode", malformed as f64);
         register_farms(&mut registry, farms);
+        if let Some(probes) = probes {
+            register_probes(&mut registry, probes);
+        }
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)
@@ -111,4 +125,29 @@ fn register_farms(registry: &mut Registry, farms: &[Farm]) {
     registry.register("farm_capacity", "Its capacity as it counts here, queries per second", capacity);
     registry.register("farm_load", "The rate it says it is offered, queries per second", load);
     registry.register("farm_packets", "Packets that its next hops got, as the kernel counts", packets);
+}
+
+fn register_probes(registry: &mut Registry, probes: &BTreeMap<Way, Outcome>) {
+    let counters = || Family::<Labels, Counter>::default();
+    let (sent, answered, failed) = (counters(), counters(), counters());
+    let (round_trip, missed) = (Gauges::default(), Gauges::default());
+    for ((prefix, member), outcome) in probes {
+        let labels = vec![
+            ("prefix", prefix.to_string()),
+            ("gateway", member.gateway.to_string()),
+            ("interface", member.iface.to_string()),
+        ];
+        for (family, value) in [(&sent, outcome.sent), (&answered, outcome.answered), (&failed, outcome.failed)] {
+            family.get_or_create(&labels).inc_by(value);
+        }
+        missed.get_or_create(&labels).set(f64::from(outcome.missed));
+        if let Some(time) = outcome.round_trip {
+            round_trip.get_or_create(&labels).set(time.as_secs_f64());
+        }
+    }
+    registry.register("probes_sent", "Echo requests to a service address by one of its next hops", sent);
+    registry.register("probes_answered", "Answers to them", answered);
+    registry.register("probes_failed", "Probes that could not be sent", failed);
+    registry.register("probes_missed", "How many in a row have no answer", missed);
+    registry.register_with_unit("probe_round_trip", "How long the last answer took", Unit::Seconds, round_trip);
 }

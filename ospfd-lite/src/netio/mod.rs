@@ -7,6 +7,7 @@ pub mod fib;
 mod inlet;
 mod link;
 mod netlink;
+pub mod probe;
 mod report;
 mod socket;
 mod sys;

@@ -1,4 +1,4 @@
-//! The only unsafe code of the project: sockets are handed to the reactor.
+//! The only unsafe code of the project: sockets are handed to the reactor, and a link-layer address to the kernel.
 //!
 //! tokio asks for a promise that it cannot check for arbitrary types: the descriptor is open and stays the same while
 //! tokio watches it. For the types used here the promise holds, so these functions are safe to call.
@@ -8,6 +8,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use nix::libc::{AF_PACKET, sockaddr_ll};
+use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::unix::AsyncFd;
 
 /// Registers a raw socket.
@@ -29,4 +31,34 @@ pub fn register_netlink(socket: netlink_sys::Socket) -> io::Result<AsyncFd<netli
     // SAFETY: a `netlink_sys::Socket` owns its descriptor: it is open from construction to drop, and no method exchanges
     // it. The `AsyncFd` owns the socket, and is only reached through shared references here (`get_ref`).
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
+}
+
+/// The address of a station on the link of an interface, for packets of this protocol; of a longer link-layer address than there is
+/// room for, the beginning.
+pub(crate) fn link_address(iface: u32, ethertype: u16, station: &[u8]) -> SockAddr {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: `sockaddr_ll` is plain data, no larger than the storage, for which zeroes are valid.
+    let link = unsafe { storage.view_as::<sockaddr_ll>() };
+    link.sll_family = AF_PACKET as u16;
+    link.sll_protocol = ethertype.to_be();
+    link.sll_ifindex = iface as i32;
+    let mut length = 0;
+    for (room, byte) in link.sll_addr.iter_mut().zip(station) {
+        *room = *byte;
+        length += 1;
+    }
+    link.sll_halen = length;
+    // SAFETY: the storage holds a whole `sockaddr_ll`, all of whose fields are initialised.
+    unsafe { SockAddr::new(storage, size_of::<sockaddr_ll>() as u32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_station_is_the_kernels_structure() {
+        let address = link_address(7, 0x86dd, &[2, 0, 0, 0, 0, 9]);
+        assert_eq!((address.family() as i32, address.len() as usize), (AF_PACKET, size_of::<sockaddr_ll>()));
+    }
 }

@@ -20,6 +20,7 @@ pub fn config(data: &[u8]) {
             let fib = file.fib.options();
             assert!(fib.protocol >= 5 && fib.metric >= 1 && fib.table >= 1 && fib.slots >= 16);
             assert!(config.forwarding);
+            assert!(file.probe.is_none_or(|probe| probe.interval.get() >= Duration::from_secs(1)));
         }
         Err(error) => check_error(&error, text),
     }
