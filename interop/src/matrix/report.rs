@@ -211,7 +211,8 @@ impl Report {
             out,
             "\nEverywhere: Linux network namespaces, one bridge, hello 1 s, dead 4 s, no load on the service. Kernels are watched by netlink,\n\
              neighbors and databases asked of the daemons every 20 ms (which is in the figures of *Full*). Times begin with the command,\n\
-             the signal or the cut; a command line costs some 10 to 30 ms. Four cells are played at once, the row of 64 servers alone.\n"
+             the signal or the cut; a command line costs some 10 to 30 ms. Four cells are played at once unless `--jobs` says otherwise, the\n\
+             row of 64 servers alone.\n"
         );
     }
 

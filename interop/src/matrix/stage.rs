@@ -388,7 +388,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// A server-speaker beside a service that shall have a socket at [`PORT`]; it stays in the class whatever its load.
+/// A server-speaker beside a service that shall have a socket at `PORT`; it stays in the class whatever its load.
 pub fn speaker(netns: &Netns, spec: RouterSpec, lab: &Lab) -> Result<Speaker> {
     let service = format!(
         "[[service]]\nname = \"dns\"\nprefixes = [\"{SERVICE}\"]\nmanage-address = true\npolicy = \"static\"\n\

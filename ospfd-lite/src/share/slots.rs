@@ -59,8 +59,11 @@ pub fn assign<K: Ord + Copy + Hash>(weights: &BTreeMap<K, u32>, count: usize, be
     let count_of = |key: &K| kept.get(key).map_or(0, Vec::len);
     let needy: Vec<K> = quotas.iter().filter(|(key, quota)| count_of(key) < **quota).map(|(key, _)| *key).collect();
     for (key, mut slots) in kept {
-        slots.sort_by_key(|slot| needy.iter().map(|needy| score(needy, *slot)).max());
-        for slot in slots.into_iter().take(quotas.get(&key).copied().unwrap_or(0)) {
+        let quota = quotas.get(&key).copied().unwrap_or(0);
+        if slots.len() > quota {
+            slots.sort_by_cached_key(|slot| needy.iter().map(|needy| score(needy, *slot)).max());
+        }
+        for slot in slots.into_iter().take(quota) {
             if let Some(owner) = owners.get_mut(slot) {
                 *owner = Some(key);
             }
