@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use nix::libc::ESRCH;
 
 use crate::{attack::stage::find_process, netns::Netns};
 
@@ -30,16 +32,19 @@ impl Processes {
         names.iter().map(|name| find_process(netns, name)).collect::<Result<_>>().map(Self)
     }
 
-    /// What all their threads have used.
+    /// What all their threads have used; one that has ended takes along what it had used.
     pub fn used(&self) -> Result<Used> {
         let mut used = Used::default();
         for process in &self.0 {
             for task in fs::read_dir(format!("/proc/{process}/task")).context("the device has ended")?.flatten() {
+                let (Some(schedstat), Some(status)) = (told(&task.path(), "schedstat")?, told(&task.path(), "status")?)
+                else {
+                    continue;
+                };
                 // schedstat counts nanoseconds, stat ticks of 10 ms.
-                let schedstat = read(&task.path().join("schedstat"))?;
                 let first = schedstat.split(' ').next().and_then(|text| text.parse().ok());
                 used.cpu += Duration::from_nanos(first.with_context(|| format!("schedstat {schedstat:?}"))?);
-                used.waits += field(&read(&task.path().join("status"))?, "voluntary_ctxt_switches:")?;
+                used.waits += field(&status, "voluntary_ctxt_switches:")?;
             }
         }
         Ok(used)
@@ -65,6 +70,15 @@ impl Processes {
             files.extend(mapped.filter(named));
         }
         files.iter().map(|file| loaded(file)).sum()
+    }
+}
+
+/// A file of a thread's; none if the thread has just ended.
+fn told(task: &Path, name: &str) -> Result<Option<String>> {
+    match fs::read_to_string(task.join(name)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {name} of {}", task.display())),
     }
 }
 
@@ -112,14 +126,39 @@ mod tests {
     #[test]
     fn what_this_process_uses_is_read() {
         let own = Processes(vec![std::process::id()]);
-        let before = own.used().unwrap();
-        let mut work = 0u64;
-        while own.used().unwrap().cpu < before.cpu + Duration::from_millis(20) {
-            work = work.wrapping_mul(31).wrapping_add(1);
+        // Other tests' threads end meanwhile and take along what they had used, so that the sum may fall as well.
+        let (mut before, mut work) = (own.used().unwrap(), 0u64);
+        loop {
+            for _ in 0..1_000_000 {
+                work = work.wrapping_mul(31).wrapping_add(1);
+            }
+            let now = own.used().unwrap();
+            if now.cpu > before.cpu {
+                break;
+            }
+            before = now;
         }
         assert!(own.memory("VmHWM:").unwrap() >= own.memory("VmRSS:").unwrap() / 2, "{work}");
         let size = own.programs(&[]).unwrap();
         assert!(size > 100_000 && size < fs::metadata("/proc/self/exe").unwrap().len(), "{size}");
+    }
+
+    /// Threads that come and go between two looks at them are no error.
+    #[test]
+    fn threads_may_end_while_they_are_counted() {
+        let own = Processes(vec![std::process::id()]);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::thread::spawn(|| {}).join().unwrap();
+                }
+            });
+            for _ in 0..2000 {
+                own.used().unwrap();
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]
