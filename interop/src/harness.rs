@@ -151,6 +151,8 @@ fn outside(test: &LabTest) -> Result<()> {
 pub struct Ended {
     /// It ended by itself and said that all is well.
     pub good: bool,
+    /// It did not end in time, and was killed.
+    pub late: bool,
     /// How it ended, in words.
     pub how: String,
     /// Its standard output.
@@ -187,5 +189,5 @@ pub fn supervise(command: &mut Command, limit: Duration) -> Result<Ended> {
     let errors = errors.join().unwrap_or_else(|_| Ok(vec![]))?;
     let how = if late { format!("not done after {:.0} s", start.elapsed().as_secs_f64()) } else { status.to_string() };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ended { good: !late && status.success(), how, out: text(&shown), err: text(&errors) })
+    Ok(Ended { good: !late && status.success(), late, how, out: text(&shown), err: text(&errors) })
 }

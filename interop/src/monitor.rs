@@ -15,13 +15,17 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use ipnetwork::Ipv6Network;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::Socket;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{fib::Fib, netns::Netns, nl::split};
+use crate::{
+    fib::Fib,
+    netns::Netns,
+    nl::{route_notifications, split},
+};
 
-const RTNLGRP_IPV6_ROUTE: u32 = 11;
-const RTNLGRP_NEXTHOP: u32 = 32;
+/// A change of a thousand slots must fit.
+const BUFFER: usize = 4 << 20;
 
 /// From this instant on, packets to the prefix left over these gateways.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +61,8 @@ pub struct Monitor {
 impl Monitor {
     /// Starts to watch a namespace. What it has now is the start of every history.
     pub fn start(netns: &Netns) -> Result<Self> {
-        let (mut socket, mut rtnl) =
-            netns.run(|| anyhow::Ok((Socket::new(NETLINK_ROUTE)?, crate::nl::Rtnl::open()?)))??;
-        socket.bind(&SocketAddr::new(0, 0)).context("binding the monitor")?;
-        socket.set_rx_buf_sz(4u32 << 20).context("sizing the monitor's buffer")?;
-        for group in [RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP] {
-            socket.add_membership(group).context("joining a notification group")?;
-        }
+        let socket = route_notifications(netns, BUFFER)?;
+        let mut rtnl = netns.rtnl()?;
         // Joined first, dumped second: a change in between is applied twice, never missed.
         let shared = Arc::new(Shared::default());
         let now = Instant::now();

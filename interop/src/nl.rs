@@ -3,7 +3,7 @@
 //!
 //! Messages are built with netlink-packet-route, except next-hop objects, which that crate does not know.
 
-use std::net::Ipv6Addr;
+use std::{net::Ipv6Addr, os::fd::AsFd};
 
 use anyhow::{Context, Result, anyhow, bail};
 use ipnetwork::Ipv6Network;
@@ -19,12 +19,32 @@ use netlink_packet_route::{
     },
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::netns::Netns;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
 const DUMP_BUFFER: usize = 128 * 1024;
 const F_MULTI: u16 = 2;
+
+const RTNLGRP_IPV6_ROUTE: u32 = 11;
+const RTNLGRP_NEXTHOP: u32 = 32;
+
+/// A socket that hears of every change of a namespace's IPv6 routes and next-hop objects, with room for so many bytes of them.
+pub fn route_notifications(netns: &Netns, buffer: usize) -> Result<Socket> {
+    let mut socket = netns.run(|| Socket::new(NETLINK_ROUTE))?.context("opening a netlink socket")?;
+    socket.bind(&SocketAddr::new(0, 0)).context("binding a netlink socket")?;
+    // Beyond net.core.rmem_max as root of the machine only.
+    if setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &buffer).is_err() {
+        setsockopt(&socket.as_fd(), sockopt::RcvBuf, &buffer).context("sizing a netlink socket's buffer")?;
+    }
+    for group in [RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP] {
+        socket.add_membership(group).context("joining a notification group")?;
+    }
+    Ok(socket)
+}
 
 /// One received netlink message, undecoded.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,18 +12,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::Socket;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
     netns::Netns,
-    nl::{Raw, split},
+    nl::{Raw, route_notifications, split},
 };
 
-const RTNLGRP_IPV6_ROUTE: u32 = 11;
-const RTNLGRP_NEXTHOP: u32 = 32;
 /// Notifications of some 10,000 routes at once must fit.
-const BUFFER: u32 = 16 << 20;
+const BUFFER: usize = 16 << 20;
 
 #[derive(Debug, Default)]
 struct Notes {
@@ -42,12 +40,7 @@ pub struct Watch {
 impl Watch {
     /// Starts to watch a namespace.
     pub fn start(netns: &Netns) -> Result<Self> {
-        let mut socket = netns.run(|| Socket::new(NETLINK_ROUTE))?.context("opening a netlink socket")?;
-        socket.bind(&SocketAddr::new(0, 0)).context("binding the watch")?;
-        socket.set_rx_buf_sz(BUFFER).context("sizing the watch's buffer")?;
-        for group in [RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP] {
-            socket.add_membership(group).context("joining a notification group")?;
-        }
+        let socket = route_notifications(netns, BUFFER)?;
         let (notes, stop) = (Arc::new(Mutex::new(Notes::default())), Arc::new(AtomicBool::new(false)));
         let (inner, stopped) = (Arc::clone(&notes), Arc::clone(&stop));
         let thread = thread::Builder::new().name("netlink-watch".into()).spawn(move || {

@@ -1,20 +1,18 @@
 //! Which cells a bench has, and how one is run: a process and a sandbox of its own, with a limit.
 
 use std::{
-    io::Read,
-    process::{Child, Command, Stdio},
-    thread,
+    process::Command,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{
     Options,
     cell::{Row, VERSION, Value},
     device::Make,
 };
-use crate::wait::{Probe, wait_for};
+use crate::harness::supervise;
 
 /// Cells of all devices for the same rows and size.
 #[derive(Debug, Clone)]
@@ -111,47 +109,22 @@ fn attempt(plan: &Plan, (device, smoke): (Make, bool), done: &mut Done) -> Resul
     if let Some(seconds) = plan.steady {
         command.args(["--steady", &seconds.to_string()]);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().context("starting a cell")?;
-    let out = reader(child.stdout.take().context("no output of a cell")?);
-    let errors = reader(child.stderr.take().context("no errors of a cell")?);
-    let ended = end(&mut child, plan.limit);
-    let (out, errors) = (out.join().unwrap_or_default(), errors.join().unwrap_or_default());
-    for line in out.lines() {
+    let ended = supervise(&mut command, plan.limit)?;
+    for line in ended.out.lines() {
         match line.strip_prefix(VERSION) {
             Some(version) => done.version = Some(version.into()),
             None => done.values.push(serde_json::from_str(line).with_context(|| format!("a cell told {line:?}"))?),
         }
     }
-    match ended {
-        None => anyhow::bail!("> {:.0} s", plan.limit.as_secs_f64()),
-        Some(true) => Ok(()),
-        Some(false) => {
-            // The reason is the last line that `lab` prints; before it come the diagnostics.
-            let reason = errors.lines().rev().find_map(|line| line.strip_prefix("lab: "));
-            anyhow::bail!("{}", reason.unwrap_or("it ended without a reason"))
-        }
+    if ended.late {
+        bail!("> {:.0} s", plan.limit.as_secs_f64());
     }
-}
-
-fn reader(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = vec![];
-        let _ = from.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-/// Whether it ended well; none: it did not end in time, and was killed with its sandbox.
-fn end(child: &mut Child, limit: Duration) -> Option<bool> {
-    let ended = wait_for("a cell", limit, || {
-        Ok(child.try_wait()?.map_or(Probe::NotYet(String::new()), |status| Probe::Ready(status.success())))
-    });
-    if ended.is_err() {
-        let _ = child.kill();
-        let _ = child.wait();
+    if !ended.good {
+        // The reason is the last line that `lab` prints; before it come the diagnostics.
+        let reason = ended.err.lines().rev().find_map(|line| line.strip_prefix("lab: "));
+        bail!("{}", reason.unwrap_or("it ended without a reason"));
     }
-    ended.ok()
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,21 +15,16 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use ipnetwork::Ipv6Network;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{setsockopt, sockopt},
-};
+use netlink_sys::Socket;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::graph::Network;
 use crate::{
     fib::{Fib, decode_route},
     netns::Netns,
-    nl::{Raw, split},
+    nl::{Raw, route_notifications, split},
 };
 
-const RTNLGRP_IPV6_ROUTE: u32 = 11;
-const RTNLGRP_NEXTHOP: u32 = 32;
 /// Notifications of some 10,000 routes at once must fit.
 const BUFFER: usize = 64 << 20;
 
@@ -66,15 +61,7 @@ pub struct Routes {
 impl Routes {
     /// Starts to watch a namespace, and the gateways of these prefixes. Nothing of the bench is there yet.
     pub fn start(netns: &Netns, watched: &[Ipv6Network]) -> Result<Self> {
-        let mut socket = netns.run(|| Socket::new(NETLINK_ROUTE))?.context("opening a netlink socket")?;
-        socket.bind(&SocketAddr::new(0, 0)).context("binding the observer")?;
-        // Beyond net.core.rmem_max as root of the machine only.
-        if setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &BUFFER).is_err() {
-            setsockopt(&socket.as_fd(), sockopt::RcvBuf, &BUFFER).context("sizing the observer's buffer")?;
-        }
-        for group in [RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP] {
-            socket.add_membership(group).context("joining a notification group")?;
-        }
+        let socket = route_notifications(netns, BUFFER)?;
         let shared = Arc::new(Shared::default());
         lock(&shared).watched = watched.iter().map(|prefix| (*prefix, vec![])).collect();
         let inner = Arc::clone(&shared);

@@ -1,9 +1,10 @@
 //! `show route PREFIX explain`: which LSAs, which path, why this distance, why these weights, what the kernel has.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use ospf_proto::engine::View;
-use ospf_proto::id::{IfaceId, RouterId};
+use ospf_proto::id::{AreaId, IfaceId, RouterId};
 use ospf_proto::lsa::{LsType, LsaBody, Prefix};
 use ospf_proto::rib::Route;
 use ospf_proto::spf::{Graph, Tree, VertexId};
@@ -43,6 +44,8 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 fn lsas(text: &mut String, view: &View<'_>, prefix: &Prefix, route: Option<&Route>) {
     line(text, format_args!("LSAs that list it:"));
     let mut any = false;
+    // A prefix may have hundreds of originators in an area of thousands of routers.
+    let mut graphs: BTreeMap<AreaId, Graph> = BTreeMap::new();
     for (key, metric) in view.listing(prefix) {
         any = true;
         let Some(entry) = view.lsdb().get(key) else { continue };
@@ -66,7 +69,7 @@ fn lsas(text: &mut String, view: &View<'_>, prefix: &Prefix, route: Option<&Rout
                 format!(
                     "{} + metric {metric} = {distance}: {used}; path {}",
                     vertex.distance,
-                    path((&view.graph(area), tree), vertex.id)
+                    path((graphs.entry(area).or_insert_with(|| view.graph(area)), tree), vertex.id)
                 )
             }
         };

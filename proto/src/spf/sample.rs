@@ -148,11 +148,12 @@ impl Sample {
         self
     }
 
-    /// The tree of a router.
+    /// The graph of the area.
     pub(crate) fn graph(&self) -> Graph {
         Graph::build(&self.lsdb, AREA, NOW)
     }
 
+    /// The tree of a router.
     pub(crate) fn tree(&self, root: u32) -> Tree {
         self.graph().tree(RouterId(root))
     }
