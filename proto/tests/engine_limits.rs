@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use common::{Net, area_key, assert_exact, ms, prefix, raw_lsa, rid, secs};
 use ospf_proto::consts::INITIAL_SEQUENCE;
 use ospf_proto::ctx::Event;
-use ospf_proto::engine::{Command, Companion, NetworkType};
+use ospf_proto::engine::{Command, Companion, LinkState, NetworkType};
+use ospf_proto::id::{AreaId, RouterId};
 use ospf_proto::lsa::{LsType, Lsa};
 use ospf_proto::lsdb::{Breach, Limits};
-use ospf_proto::packet::PacketBody;
+use ospf_proto::packet::{Hello, Packet, PacketBody, PacketHeader};
 
 const SERVICE: &str = "2001:db8:53::53/128";
 const UNKNOWN: LsType = LsType(0xaabc);
@@ -185,4 +186,60 @@ fn more_neighbors_than_allowed_are_not_taken_in() {
     net.run(secs(20));
     assert_eq!(net.engine(router).view().neighbors().len(), 3);
     assert!(net.drops(router).contains(&"limit"));
+}
+
+/// The length of the longest Hello a router sent, and whether all of them name `whom`.
+fn hellos(net: &Net, whom: RouterId) -> (usize, bool) {
+    let sent = net.packets(0).into_iter().filter_map(|(_, _, body)| match body {
+        PacketBody::Hello(hello) if hello.iface_id == net.iface(0, 1) => Some(hello),
+        _ => None,
+    });
+    sent.fold((0, true), |(most, named), hello| {
+        (most.max(hello.neighbors.len()), named && hello.neighbors.contains(&whom))
+    })
+}
+
+/// Hellos of 2,000 new routers on the server's link, that have heard of these.
+fn flood_of_routers(net: &mut Net, heard: Vec<RouterId>) {
+    let (iface, src, dst) = (net.iface(0, 1), net.address(2, 1), net.address(0, 1));
+    let last = net.packets(2).into_iter().rev().find_map(|(_, _, body)| match body {
+        PacketBody::Hello(hello) => Some(hello),
+        _ => None,
+    });
+    let hello = Hello { neighbors: heard, ..last.unwrap() };
+    for number in 0..2000 {
+        // Smaller Router IDs than the server's: sorted by them, they come before it.
+        let header = PacketHeader { router_id: RouterId(1 << 24 | number), area_id: AreaId(0), instance_id: 0 };
+        let bytes = Packet { header, body: PacketBody::Hello(hello.clone()) }.encode(src, dst);
+        net.inject(0, iface, (src, dst), &bytes);
+    }
+}
+
+/// BIRD drops a Hello in fragments: one that names a thousand would cost us the neighbors that are real.
+#[test]
+fn a_flood_of_routers_does_not_make_our_hellos_larger_than_the_mtu() {
+    let mut net = place(|_| {});
+    let server = net.nodes[2].config.router_id;
+    net.run(secs(12));
+    let victim = net.nodes[0].config.router_id;
+    flood_of_routers(&mut net, vec![victim]);
+    net.run(secs(12));
+    assert_eq!(hellos(&net, server), (356, true), "(1500 - 40 - 16 - 20) / 4");
+    assert!(net.drops(0).contains(&"limit"));
+    unharmed(&net);
+}
+
+#[test]
+fn a_smaller_mtu_keeps_the_neighbors_with_whom_most_has_been_achieved() {
+    let mut net = place(|_| {});
+    let server = net.nodes[2].config.router_id;
+    net.run(secs(12));
+    flood_of_routers(&mut net, vec![]);
+    net.run(secs(1));
+    net.forget();
+    let state = net.link_state(0, 1);
+    net.tell_link(0, 1, LinkState { mtu: 1280, ..state });
+    net.run(secs(11));
+    assert_eq!(hellos(&net, server), (301, true));
+    unharmed(&net);
 }

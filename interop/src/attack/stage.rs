@@ -116,7 +116,8 @@ impl fmt::Display for Outcome {
 struct Counters {
     dropped: BTreeMap<String, u64>,
     originated: u64,
-    left_full: usize,
+    /// The log's lines that say so.
+    left_full: Vec<String>,
 }
 
 impl Stage {
@@ -230,7 +231,9 @@ impl Stage {
             && outcome.alive
             && let Some(after) = self.counters(lab)?
         {
-            outcome.left_full = after.left_full - before.left_full;
+            let left = after.left_full.get(before.left_full.len()..).unwrap_or_default();
+            outcome.left_full = left.len();
+            outcome.faults.extend_from_slice(left);
             for (reason, count) in &after.dropped {
                 let more = count - before.dropped.get(reason).copied().unwrap_or(0);
                 if more > 0 {
@@ -287,7 +290,7 @@ impl Stage {
         // Every change is in the log, also one that no look would see.
         let log = fs::read_to_string(lab.logs().join("victim-ospfd-lite.log")).context("reading the victim's log")?;
         let left = format!("neighbor {INNOCENT} Full -> ");
-        counters.left_full = log.lines().filter(|line| line.contains(&left)).count();
+        counters.left_full = log.lines().filter(|line| line.contains(&left)).map(str::to_owned).collect();
         Ok(Some(counters))
     }
 }

@@ -1,5 +1,6 @@
 //! Hello: sending (RFC 2328 §9.5, RFC 5340 §4.2.1.1) and receiving (RFC 2328 §10.5, RFC 5340 §4.2.2.1).
 
+use std::cmp::Reverse;
 use std::net::Ipv6Addr;
 
 use crate::ctx::{Ctx, DropReason, Timer};
@@ -31,9 +32,31 @@ impl Iface {
         if !self.is_up() {
             return;
         }
-        let neighbors = self.neighbors.keys().copied().collect();
-        self.multicast_hello(ctx, neighbors);
+        self.multicast_hello(ctx, self.heard());
         ctx.timers.set(Timer::Hello(self.id), ctx.now + self.hello_interval());
+    }
+
+    /// Whom a Hello names: all neighbors; if the MTU has become too small for that, those first with whom most has been
+    /// achieved.
+    fn heard(&self) -> Vec<RouterId> {
+        let room = self.hello_room();
+        if self.neighbors.len() <= room {
+            return self.neighbors.keys().copied().collect();
+        }
+        let mut neighbors: Vec<&Neighbor> = self.neighbors.values().collect();
+        neighbors.sort_by_key(|neighbor| Reverse(neighbor.state));
+        neighbors.into_iter().take(room).map(|neighbor| neighbor.id.router).collect()
+    }
+
+    /// How many neighbors a Hello can name that goes out in one piece.
+    fn hello_room(&self) -> usize {
+        self.local().body_room().saturating_sub(Hello::FIXED) / size_of::<RouterId>()
+    }
+
+    /// How many neighbors there may be. A Hello in fragments is dropped by some (BIRD has room for the MTU), so that one
+    /// neighbor too many would cost us all the others.
+    fn most_neighbors(&self) -> usize {
+        self.params.max_neighbors.min(self.hello_room())
     }
 
     /// Sends a Hello that names nobody: every neighbor drops us at once (1-Way).
@@ -75,7 +98,7 @@ impl Iface {
         }
         let id = self.neighbor_id(router);
         let known = self.neighbors.contains_key(&router);
-        if !known && self.neighbors.len() >= self.params.max_neighbors {
+        if !known && self.neighbors.len() >= self.most_neighbors() {
             return Err(DropReason::Limit("neighbors on one interface"));
         }
         let neighbor = self.neighbors.entry(router).or_insert_with(|| Neighbor::new(id, src, dd_sequence));

@@ -51,7 +51,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// Room for OSPF behind the IPv6 header and the OSPF header.
+    /// Room for OSPF behind the IPv6 header and the OSPF header, bytes.
     pub fn body_room(&self) -> usize {
         usize::from(self.mtu).saturating_sub(40 + PacketHeader::LENGTH)
     }

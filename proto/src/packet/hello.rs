@@ -45,6 +45,9 @@ pub struct Hello {
 }
 
 impl Hello {
+    /// Length of a body that names no neighbor, bytes.
+    pub const FIXED: usize = 20;
+
     /// Decodes a body up to the end of the reader.
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut hello = Hello {
