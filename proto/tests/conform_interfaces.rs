@@ -11,15 +11,6 @@ use ospf_proto::lsa::Options;
 use ospf_proto::packet::{Hello, PacketBody, PacketType};
 use ospf_proto::state::{IfaceState, NeighborState};
 
-/// The Hello of router `router` on its first interface, as it would go out now.
-fn last_hello(net: &Net, router: usize) -> Hello {
-    let mut sent = net.packets(router).into_iter().map(|(_, _, body)| body);
-    match sent.rfind(|body| body.packet_type() == PacketType::Hello) {
-        Some(PacketBody::Hello(hello)) => hello,
-        other => panic!("no Hello: {other:?}"),
-    }
-}
-
 #[test]
 fn an_interface_comes_up_in_the_state_that_its_type_and_priority_call_for() {
     for (kind, priority, passive, state) in [
@@ -51,7 +42,7 @@ fn nobody_is_elected_before_the_wait_timer_fires_after_the_dead_interval() {
         assert_eq!(net.iface_state(router, 0), IfaceState::Waiting);
         assert_eq!(net.elected(router, 0), (0, 0));
         assert_eq!(net.state(router, 1 - router), Some(NeighborState::TwoWay));
-        let hello = last_hello(&net, router);
+        let hello = net.last_hello(router);
         assert_eq!((hello.dr, hello.bdr), (rid(0), rid(0)), "no claim while waiting");
     }
     net.run(ms(200));
@@ -103,7 +94,7 @@ fn hellos_go_out_every_hello_interval_and_carry_our_parameters_and_whom_we_hear(
             net.packets(router).into_iter().filter(|(_, _, b)| b.packet_type() == PacketType::Hello).collect();
         assert!((10..=11).contains(&hellos.len()), "{}", hellos.len());
         assert!(hellos.windows(2).all(|w| w[1].0.since(w[0].0) == secs(1)));
-        let hello = last_hello(&net, router);
+        let hello = net.last_hello(router);
         assert_eq!((hello.iface_id, hello.priority), (net.iface(router, 0), 1));
         assert_eq!((hello.hello_interval, hello.dead_interval), (1, 4));
         assert_eq!((hello.dr, hello.bdr), (rid(3), rid(2)));
@@ -118,17 +109,17 @@ fn hellos_go_out_every_hello_interval_and_carry_our_parameters_and_whom_we_hear(
 fn a_neighbor_that_changes_its_priority_or_its_claim_leads_to_an_election() {
     // The Backup gives up its priority: seen by the others, who elect anew at once.
     let mut net = lan(3);
-    let hello = last_hello(&net, 1);
+    let hello = net.last_hello(1);
     net.forge(0, (1, 0), PacketBody::Hello(Hello { priority: 0, ..hello.clone() }));
     assert_eq!(net.elected(0, 0), (3, 1), "the only one left that may be Backup");
     // The DR claims to be it no longer.
     let mut net = lan(3);
-    let hello = last_hello(&net, 2);
+    let hello = net.last_hello(2);
     net.forge(0, (2, 0), PacketBody::Hello(Hello { dr: rid(0), bdr: rid(0), ..hello }));
     assert_eq!(net.elected(0, 0).0, 2, "the Backup is promoted");
     // A Hello that says the same again leads to nothing.
     let mut net = lan(3);
-    let hello = last_hello(&net, 1);
+    let hello = net.last_hello(1);
     net.forget();
     net.forge(0, (1, 0), PacketBody::Hello(hello));
     assert!(net.nodes[0].events.is_empty());
@@ -137,7 +128,7 @@ fn a_neighbor_that_changes_its_priority_or_its_claim_leads_to_an_election() {
 #[test]
 fn a_hello_that_does_not_name_us_breaks_the_adjacency_off_but_the_neighbor_is_remembered() {
     let mut net = pair();
-    let hello = last_hello(&net, 1);
+    let hello = net.last_hello(1);
     net.forget();
     net.forge(0, (1, 0), PacketBody::Hello(Hello { neighbors: vec![], ..hello }));
     assert_eq!(net.state(0, 1), Some(NeighborState::Init));
@@ -153,7 +144,7 @@ fn two_that_may_not_become_dr_do_not_answer_each_other_at_once() {
     net.link(&all, NetworkType::Broadcast, |router, config| config.priority = u8::from(router == 0));
     net.start_all();
     net.run(secs(6));
-    let said = [0, 2].map(|router| last_hello(&net, router));
+    let said = [0, 2].map(|router| net.last_hello(router));
     net.forget();
     let hellos = |net: &Net| net.packets(1).iter().filter(|(_, _, b)| b.packet_type() == PacketType::Hello).count();
     let [elected, ineligible] = said;

@@ -190,10 +190,7 @@ fn more_neighbors_than_allowed_are_not_taken_in() {
 
 /// The length of the longest Hello a router sent, and whether all of them name `whom`.
 fn hellos(net: &Net, whom: RouterId) -> (usize, bool) {
-    let sent = net.packets(0).into_iter().filter_map(|(_, _, body)| match body {
-        PacketBody::Hello(hello) if hello.iface_id == net.iface(0, 1) => Some(hello),
-        _ => None,
-    });
+    let sent = net.hellos(0).into_iter().filter(|hello| hello.iface_id == net.iface(0, 1));
     sent.fold((0, true), |(most, named), hello| {
         (most.max(hello.neighbors.len()), named && hello.neighbors.contains(&whom))
     })
@@ -202,11 +199,7 @@ fn hellos(net: &Net, whom: RouterId) -> (usize, bool) {
 /// Hellos of 2,000 new routers on the server's link, that have heard of these.
 fn flood_of_routers(net: &mut Net, heard: Vec<RouterId>) {
     let (iface, src, dst) = (net.iface(0, 1), net.address(2, 1), net.address(0, 1));
-    let last = net.packets(2).into_iter().rev().find_map(|(_, _, body)| match body {
-        PacketBody::Hello(hello) => Some(hello),
-        _ => None,
-    });
-    let hello = Hello { neighbors: heard, ..last.unwrap() };
+    let hello = Hello { neighbors: heard, ..net.last_hello(2) };
     for number in 0..2000 {
         // Smaller Router IDs than the server's: sorted by them, they come before it.
         let header = PacketHeader { router_id: RouterId(1 << 24 | number), area_id: AreaId(0), instance_id: 0 };

@@ -12,7 +12,7 @@ use ospf_proto::engine::{
 };
 use ospf_proto::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey, RouterId};
 use ospf_proto::lsa::{LsType, Lsa, LsaHeader, Prefix};
-use ospf_proto::packet::{LsUpd, Packet, PacketBody, PacketHeader, PacketType};
+use ospf_proto::packet::{Hello, LsUpd, Packet, PacketBody, PacketHeader, PacketType};
 use ospf_proto::rib::{Route, RouteChange};
 use ospf_proto::state::{IfaceState, NeighborState};
 use ospf_proto::time::Instant;
@@ -365,6 +365,17 @@ impl Net {
     pub fn packets(&self, router: usize) -> Vec<(Instant, Ipv6Addr, PacketBody)> {
         let sent = self.nodes[router].sent.iter();
         sent.map(|(at, t)| (*at, t.dst, Packet::decode(t.src, t.dst, &t.bytes).unwrap().body)).collect()
+    }
+
+    /// The Hellos that a router sent since the last `forget`, over all its links.
+    pub fn hellos(&self, router: usize) -> Vec<Hello> {
+        let hello = |body| if let PacketBody::Hello(hello) = body { Some(hello) } else { None };
+        self.packets(router).into_iter().filter_map(|(_, _, body)| hello(body)).collect()
+    }
+
+    /// The last of them.
+    pub fn last_hello(&self, router: usize) -> Hello {
+        self.hellos(router).pop().expect("a Hello")
     }
 
     /// The labels of the drops that a router reported since the last `forget`.
