@@ -65,6 +65,9 @@ struct Inner {
 }
 
 impl Engines {
+    /// The name of the thread that drives them.
+    pub const THREAD: &str = "engines";
+
     /// Starts them on `eth0` of a namespace, a link of this kind; their addresses must be there. They never forward.
     pub fn start(netns: &Netns, kind: Kind, identities: Vec<Identity>) -> Result<Self> {
         let (index, socket) = netns.run(|| {
@@ -77,7 +80,7 @@ impl Engines {
         let (groups, start, stop) = (Mutex::default(), Clock::now(), AtomicBool::new(false));
         let inner = Arc::new(Inner { identities, engines, places, groups, iface, socket, start, stop });
         let runner = Arc::clone(&inner);
-        let thread = thread::Builder::new().name("engines".into()).spawn(move || runner.run())?;
+        let thread = thread::Builder::new().name(Self::THREAD.into()).spawn(move || runner.run())?;
         Ok(Self { inner, thread: Some(thread) })
     }
 

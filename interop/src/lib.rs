@@ -1,6 +1,7 @@
 //! Labs for the OSPFv3 farm speaker: rootless network namespaces, real peers (FRR, BIRD, and our own daemons), an
 //! independent observer of the kernel's routes, a DNS farm with its clients, the demo, and a simulator in virtual time.
 
+pub mod apart;
 pub mod attack;
 pub mod bench;
 pub mod capture;

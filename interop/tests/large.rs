@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use common::{ONE, PATIENCE, SERVICE, stated::lite, stated::service};
 use interop::{
+    apart::Apart,
+    attack::stage::find_process,
     engines::{Engines, Identity},
     fib::{Fib, NextHop, Object, RTM_NEWROUTE, Via, decode_object},
     harness::{self, LabTest, Needs},
@@ -192,6 +194,7 @@ fn large(lab: &mut Lab, (servers, prefixes): (usize, usize)) -> Result<()> {
     let watch = Watch::start(&many.farm.router)?;
     let host = &many.farm.servers.first().context("the server")?.netns;
     let stamps = UpdateStamps::start(host, "eth0")?;
+    let _apart = Apart::keep(find_process(&many.farm.router, "ospfd-lite")?, Engines::THREAD)?;
     println!("| change | slots moved | messages | of routes | first ms | last ms |\n|---|---|---|---|---|---|");
     let (mut firsts, mut overs) = (vec![], vec![]);
     for server in (servers - 3)..servers {

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use ospfd_lite::config::{RouterFile, Source};
 use ospfd_lite::control::{Request, client, render};
-use ospfd_lite::netio::{EXIT_CONFIG, EXIT_RUNTIME, Error};
+use ospfd_lite::netio::{EXIT_CONFIG, EXIT_RUNTIME, Error, free_at_once};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::AppOptions;
@@ -86,6 +86,7 @@ impl Subject {
 }
 
 fn main() -> ExitCode {
+    free_at_once();
     match command(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

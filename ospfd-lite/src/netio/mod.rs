@@ -17,4 +17,4 @@ pub use driver::{Driver, DriverEvent, Options, Signal, Turn};
 pub use error::{EXIT_CONFIG, EXIT_PRIVILEGE, EXIT_RUNTIME, Error};
 pub use link::LinkLocals;
 pub use report::{Counters, IfaceCounters};
-pub use sys::{register_fd, register_netlink};
+pub use sys::{free_at_once, register_fd, register_netlink};

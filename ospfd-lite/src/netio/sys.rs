@@ -1,4 +1,5 @@
-//! The only unsafe code of the project: sockets are handed to the reactor, and a link-layer address to the kernel.
+//! The only unsafe code of the project: sockets are handed to the reactor, a link-layer address to the kernel, and a setting to
+//! the allocator.
 //!
 //! tokio asks for a promise that it cannot check for arbitrary types: the descriptor is open and stays the same while
 //! tokio watches it. For the types used here the promise holds, so these functions are safe to call.
@@ -50,6 +51,19 @@ pub(crate) fn link_address(iface: u32, ethertype: u16, station: &[u8]) -> SockAd
     link.sll_halen = length;
     // SAFETY: the storage holds a whole `sockaddr_ll`, all of whose fields are initialised.
     unsafe { SockAddr::new(storage, size_of::<sockaddr_ll>() as u32) }
+}
+
+/// Has the C library's allocator join small blocks with their neighbors as they are freed. Else it does so with all of them at
+/// once when the next large block is wanted, in the midst of a turn: of those that an answer to `show farm` leaves behind, 0.3 ms
+/// between a packet's arrival and its being read. Costs nothing that could be measured, and helps memory. Called before there
+/// are threads; of no effect with another C library.
+pub fn free_at_once() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: `mallopt` takes two numbers. What it must not race with, other threads' first allocations, does not exist yet.
+        let done = unsafe { nix::libc::mallopt(nix::libc::M_MXFAST, 0) };
+        debug_assert_eq!(done, 1, "every glibc knows the setting");
+    }
 }
 
 #[cfg(test)]

@@ -43,47 +43,49 @@ pub fn quotas<K: Ord + Copy>(weights: &BTreeMap<K, u32>, count: usize) -> Option
 
 /// The owner of each slot: quotas as by [`quotas`], and every slot of `before` whose owner may keep it stays. None where
 /// there are no quotas.
+///
+/// Of all that is computed between a packet and the kernel this comes to most, so that members are positions in sorted lists
+/// and not keys of maps.
 pub fn assign<K: Ord + Copy + Hash>(weights: &BTreeMap<K, u32>, count: usize, before: &[Option<K>]) -> Option<Vec<K>> {
     let quotas = quotas(weights, count)?;
-    let hashes: BTreeMap<K, u64> = weights.keys().map(|key| (*key, hash(key))).collect();
-    let score = |key: &K, slot: usize| mix(hashes.get(key).copied().unwrap_or(0) ^ mix(slot as u64));
-    let mut owners: Vec<Option<K>> = vec![None; count];
-    let mut kept: BTreeMap<K, Vec<usize>> = BTreeMap::new();
+    let keys: Vec<K> = quotas.keys().copied().collect();
+    let hashes: Vec<u64> = keys.iter().map(hash).collect();
+    let score = |member: usize, slot: usize| mix(hashes.get(member).copied().unwrap_or(0) ^ mix(slot as u64));
+    let mut kept: Vec<Vec<usize>> = vec![Vec::new(); keys.len()];
     for (slot, key) in before.iter().enumerate().take(count) {
-        if let Some(key) = key.filter(|key| quotas.contains_key(key)) {
-            kept.entry(key).or_default().push(slot);
+        let member = key.and_then(|key| keys.binary_search(&key).ok());
+        if let Some(kept) = member.and_then(|member| kept.get_mut(member)) {
+            kept.push(slot);
         }
     }
+    // How many slots each still needs; who needs none is not in it.
+    let held = kept.iter().zip(quotas.values()).enumerate();
+    let mut needs: Vec<(usize, usize)> = held
+        .filter_map(|(member, (kept, quota))| Some((member, quota.checked_sub(kept.len()).filter(|need| *need > 0)?)))
+        .collect();
     // Who has too many gives up those that somebody in need ranks highest for: so most of a member's slots go back to it
     // when it returns.
-    let count_of = |key: &K| kept.get(key).map_or(0, Vec::len);
-    let needy: Vec<K> = quotas.iter().filter(|(key, quota)| count_of(key) < **quota).map(|(key, _)| *key).collect();
-    for (key, mut slots) in kept {
-        let quota = quotas.get(&key).copied().unwrap_or(0);
-        if slots.len() > quota {
-            slots.sort_by_cached_key(|slot| needy.iter().map(|needy| score(needy, *slot)).max());
+    let mut owners: Vec<Option<usize>> = vec![None; count];
+    for (member, (mut slots, quota)) in kept.into_iter().zip(quotas.values()).enumerate() {
+        if slots.len() > *quota {
+            slots.sort_by_cached_key(|slot| needs.iter().map(|(needy, _)| score(*needy, *slot)).max());
         }
-        for slot in slots.into_iter().take(quota) {
+        for slot in slots.into_iter().take(*quota) {
             if let Some(owner) = owners.get_mut(slot) {
-                *owner = Some(key);
+                *owner = Some(member);
             }
         }
     }
-    let mut needs = quotas;
-    for key in owners.iter().flatten() {
-        if let Some(need) = needs.get_mut(key) {
-            *need -= 1;
-        }
-    }
-    needs.retain(|_, need| *need > 0);
     for (slot, owner) in owners.iter_mut().enumerate().filter(|(_, owner)| owner.is_none()) {
-        *owner = needs.keys().max_by_key(|key| score(key, slot)).copied();
-        if let Some(need) = owner.as_ref().and_then(|key| needs.get_mut(key)) {
-            *need -= 1;
+        let highest = (0..needs.len()).max_by_key(|at| needs.get(*at).map(|(member, _)| score(*member, slot)))?;
+        let (member, need) = needs.get_mut(highest)?;
+        *owner = Some(*member);
+        *need -= 1;
+        if *need == 0 {
+            needs.remove(highest);
         }
-        needs.retain(|_, need| *need > 0);
     }
-    owners.into_iter().collect()
+    owners.into_iter().map(|owner| keys.get(owner?).copied()).collect()
 }
 
 /// The same in every run of the same binary, which is enough: what has to last longer is the table, and that is in the kernel.
