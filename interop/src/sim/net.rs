@@ -391,7 +391,7 @@ impl Net {
             Output::Route(RouteChange::Install(prefix, route)) => {
                 let node = self.nodes.get_mut(router).context("an unknown router")?;
                 let moved = node.fib.get(&prefix) != Some(&route.next_hops);
-                node.fib.insert(prefix, route.next_hops);
+                node.fib.insert(prefix, route.next_hops.clone());
                 if moved && self.weather.loops && self.closes_loop(router, &prefix) {
                     self.stats.loops += 1;
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use ospf_proto::engine::View;
 use ospf_proto::id::{AreaId, IfaceId, RouterId};
@@ -20,7 +21,7 @@ const STEPS: usize = 12;
 /// The whole story of one prefix, as text.
 pub fn route(view: &View<'_>, fib: &Fib, sharer: &Sharer, prefix: &Prefix) -> String {
     let mut text = String::new();
-    let found = view.routes().get(prefix);
+    let found = view.routes().get(prefix).map(Arc::as_ref);
     let heading = match found {
         Some(route) => format!("{}, distance {}", path_type(route.path_type), route.distance),
         None => "no route".to_owned(),

@@ -1,6 +1,7 @@
 //! `show farm`: who serves each anycast prefix, and how its packets are really shared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ospf_proto::engine::View;
 use ospf_proto::id::{IfaceId, RouterId};
@@ -95,7 +96,7 @@ fn farm(
     sharer: &Sharer,
     prefix: &Prefix,
 ) -> Farm {
-    let route = view.routes().get(prefix);
+    let route = view.routes().get(prefix).map(Arc::as_ref);
     let installed = fib.installed(prefix);
     let packets = fib.packets(prefix);
     let sources = Sources {
@@ -153,11 +154,11 @@ impl Flows {
         let sum: f64 = shares.values().map(|weight| f64::from(*weight)).sum();
         let weights = originator_weights(route, sharer.weights(), &capacity);
         let mut by_hop: BTreeMap<Member, BTreeMap<RouterId, f64>> = BTreeMap::new();
-        for (router, hops) in &route.paths {
+        for ((router, hops), (_, weight)) in route.paths.iter().zip(weights) {
             for hop in hops.iter() {
                 let Some(gateway) = hop.gateway else { continue };
-                let weight = weights.get(router).copied().unwrap_or(1.0) / hops.len() as f64;
-                by_hop.entry(Member { iface: hop.iface.0, gateway }).or_default().insert(*router, weight);
+                let part = weight / hops.len() as f64;
+                by_hop.entry(Member { iface: hop.iface.0, gateway }).or_default().insert(*router, part);
             }
         }
         let mut flows = Flows::default();

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use ospf_proto::id::RouterId;
 use ospf_proto::lsa::Prefix;
-use ospf_proto::rib::Route;
+use ospf_proto::rib::{NextHop, Route};
 use serde::{Deserialize, Serialize};
 
 pub use capacity::{Capacities, Claim, Claims, Held};
@@ -56,45 +56,41 @@ pub fn originator_weights(
     route: &Route,
     weights: Weights,
     capacity: &dyn Fn(RouterId) -> Option<f64>,
-) -> BTreeMap<RouterId, f64> {
+) -> Vec<(RouterId, f64)> {
     let known = |router: RouterId| match weights {
         Weights::Capacity => capacity(router),
         Weights::Equal | Weights::Originators => Some(1.0),
     };
-    let told: BTreeMap<RouterId, Option<f64>> = route.originators().map(|router| (router, known(router))).collect();
-    let typical = lower_median(told.values().flatten().copied().collect()).unwrap_or(1.0);
+    let told: Vec<(RouterId, Option<f64>)> = route.originators().map(|router| (router, known(router))).collect();
+    let typical = lower_median(told.iter().filter_map(|(_, weight)| *weight).collect()).unwrap_or(1.0);
     told.into_iter().map(|(router, weight)| (router, weight.unwrap_or(typical))).collect()
 }
 
 /// The next hops of a route with their weights; none if it is not to be installed: our own, or on the link.
 pub fn shares(route: &Route, weights: Weights, capacity: &dyn Fn(RouterId) -> Option<f64>) -> Option<Shares> {
-    let mut parts: BTreeMap<Member, f64> = BTreeMap::new();
-    for hop in &route.next_hops {
-        parts.insert(Member { iface: hop.iface.0, gateway: hop.gateway? }, 0.0);
-    }
+    let member = |hop: &NextHop| Some(Member { iface: hop.iface.0, gateway: hop.gateway? });
+    // Both sets are ordered by interface and address.
+    let members: Vec<Member> = route.next_hops.iter().map(member).collect::<Option<_>>()?;
+    let even = || (!members.is_empty()).then(|| members.iter().map(|member| (*member, 1)).collect());
     if weights == Weights::Equal {
-        return even(parts);
+        return even();
     }
-    for (router, weight) in originator_weights(route, weights, capacity) {
-        let hops = route.paths.get(&router).map(|hops| hops.iter()).into_iter().flatten();
-        let hops: Vec<Member> =
-            hops.filter_map(|hop| Some(Member { iface: hop.iface.0, gateway: hop.gateway? })).collect();
-        for hop in &hops {
-            *parts.entry(*hop).or_default() += weight / hops.len() as f64;
+    let mut parts = vec![0.0; members.len()];
+    for ((_, weight), hops) in originator_weights(route, weights, capacity).into_iter().zip(route.paths.values()) {
+        for hop in hops.iter().filter_map(member) {
+            if let Some(part) = members.binary_search(&hop).ok().and_then(|place| parts.get_mut(place)) {
+                *part += weight / hops.len() as f64;
+            }
         }
     }
-    let (least, most) = parts.values().fold((f64::INFINITY, 0.0_f64), |(low, high), w| (low.min(*w), high.max(*w)));
+    let (least, most) = parts.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), w| (low.min(*w), high.max(*w)));
     // Of capacities that are all unknown or all 0, and up to rounding, equal.
     if most - least <= 1e-6 * most {
-        return even(parts);
+        return even();
     }
-    let sum: f64 = parts.values().sum();
+    let sum: f64 = parts.iter().sum();
     let scaled = |weight: f64| ((weight / sum * f64::from(WHOLE)).round() as u32).max(1);
-    Some(parts.into_iter().map(|(member, weight)| (member, scaled(weight))).collect())
-}
-
-fn even(parts: BTreeMap<Member, f64>) -> Option<Shares> {
-    (!parts.is_empty()).then(|| parts.into_keys().map(|member| (member, 1)).collect())
+    Some(members.into_iter().zip(parts.into_iter().map(scaled)).collect())
 }
 
 /// The lower one of the two in the middle.

@@ -71,7 +71,8 @@ impl Sharer {
                 RouteChange::Remove(prefix) => last.insert(*prefix, None),
             };
         }
-        let weighed = changed.into_iter().filter_map(|prefix| Some((prefix, Some(view.routes().get(&prefix)?))));
+        let weighed =
+            changed.into_iter().filter_map(|prefix| Some((prefix, Some(view.routes().get(&prefix)?.as_ref()))));
         for (prefix, route) in weighed.filter(|_| self.weights == Weights::Capacity) {
             last.entry(prefix).or_insert(route);
         }

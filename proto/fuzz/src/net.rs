@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ospf_proto::ctx::Transmit;
@@ -59,7 +60,7 @@ pub struct Node {
     /// The links as last told.
     pub links: Vec<LinkState>,
     /// The routes that were handed out.
-    routes: BTreeMap<Prefix, Route>,
+    routes: BTreeMap<Prefix, Arc<Route>>,
     lives: u64,
 }
 

@@ -1,5 +1,6 @@
 //! Timers: a name and a deadline each.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -51,15 +52,17 @@ pub struct Timers {
 impl Timers {
     /// Starts or restarts a timer.
     pub fn set(&mut self, timer: Timer, deadline: Instant) {
-        self.clear(timer);
-        self.deadlines.insert(timer, deadline);
+        if let Some(before) = self.deadlines.insert(timer, deadline) {
+            self.queue.remove(&(before, timer));
+        }
         self.queue.insert((deadline, timer));
     }
 
     /// Starts a timer unless it runs already.
     pub fn set_if_idle(&mut self, timer: Timer, deadline: Instant) {
-        if !self.is_running(timer) {
-            self.set(timer, deadline);
+        if let Entry::Vacant(idle) = self.deadlines.entry(timer) {
+            idle.insert(deadline);
+            self.queue.insert((deadline, timer));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ctx::Timer;
@@ -219,7 +220,7 @@ impl<'a> View<'a> {
     }
 
     /// The routing table.
-    pub fn routes(&self) -> &'a BTreeMap<Prefix, Route> {
+    pub fn routes(&self) -> &'a BTreeMap<Prefix, Arc<Route>> {
         self.engine.rib.routes()
     }
 

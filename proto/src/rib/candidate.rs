@@ -26,18 +26,22 @@ struct Candidate<'a> {
 /// anycast. Between areas the one with the larger ID wins, since all paths of a route belong to one area (§16.8; the
 /// choice is that of §16.4.1). If the address of no next hop is known there is no route: a longer path instead could
 /// lead to a router that sends the packet back.
-pub(super) fn best<'k>(listing: impl Iterator<Item = (&'k LsaKey, u16)>, resolver: &mut Resolver<'_>) -> Option<Route> {
+pub(super) fn best<'k, 'b>(
+    listing: impl Iterator<Item = (&'k LsaKey, u16)>,
+    resolver: &mut Resolver<'b>,
+) -> Option<Arc<Route>> {
     let basis = resolver.basis;
-    let candidates: Vec<Candidate<'_>> = listing.filter_map(|(key, metric)| candidate(key, metric, basis)).collect();
-    let rank = |candidate: &Candidate<'_>| (candidate.distance, Reverse(candidate.area));
+    let candidates: Vec<Candidate<'b>> = listing.filter_map(|(key, metric)| candidate(key, metric, basis)).collect();
+    let rank = |candidate: &Candidate<'b>| (candidate.distance, Reverse(candidate.area));
     let first = candidates.iter().map(rank).min()?;
-    let best: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| rank(candidate) == first).collect();
+    let best: Vec<&Candidate<'b>> = candidates.iter().filter(|candidate| rank(candidate) == first).collect();
 
     let mut paths: BTreeMap<RouterId, Arc<BTreeSet<NextHop>>> = BTreeMap::new();
     // A prefix that we originate ourselves needs no next hop, whoever else has it at the same distance.
     let own = best.iter().any(|candidate| candidate.vertex.first_hops.is_empty());
     for candidate in &best {
-        let hops = if own { Arc::default() } else { resolver.next_hops(&candidate.vertex.first_hops) };
+        let vertex: &'b Vertex = candidate.vertex;
+        let hops = if own { Arc::default() } else { resolver.next_hops(&vertex.first_hops) };
         match paths.entry(candidate.originator) {
             Entry::Vacant(entry) => drop(entry.insert(hops)),
             // It lists the prefix in several LSAs.
@@ -48,7 +52,7 @@ pub(super) fn best<'k>(listing: impl Iterator<Item = (&'k LsaKey, u16)>, resolve
     if !own && next_hops.is_empty() {
         return None;
     }
-    Some(Route { path_type: PathType::IntraArea, distance: first.0, next_hops, paths })
+    Some(Arc::new(Route { path_type: PathType::IntraArea, distance: first.0, next_hops, paths }))
 }
 
 /// The path that one LSA offers, if what it refers to can be reached (RFC 5340 §4.8.1).
@@ -67,7 +71,9 @@ fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candida
 /// Finds the addresses of first hops, each set of them once.
 pub(super) struct Resolver<'a> {
     basis: &'a Basis<'a>,
-    known: BTreeMap<Arc<BTreeSet<FirstHop>>, Arc<BTreeSet<NextHop>>>,
+    /// By the place of the set in memory: a tree has each set once ([`crate::spf`]), and two trees that have the same one find
+    /// the same.
+    known: BTreeMap<usize, Arc<BTreeSet<NextHop>>>,
 }
 
 impl<'a> Resolver<'a> {
@@ -76,8 +82,9 @@ impl<'a> Resolver<'a> {
     }
 
     /// The next hops of `hops`, without those whose address is not known.
-    fn next_hops(&mut self, hops: &Arc<BTreeSet<FirstHop>>) -> Arc<BTreeSet<NextHop>> {
-        if let Some(known) = self.known.get(hops) {
+    fn next_hops(&mut self, hops: &'a Arc<BTreeSet<FirstHop>>) -> Arc<BTreeSet<NextHop>> {
+        let place = Arc::as_ptr(hops).addr();
+        if let Some(known) = self.known.get(&place) {
             return Arc::clone(known);
         }
         let Basis { lsdb, heard, now, .. } = *self.basis;
@@ -87,7 +94,7 @@ impl<'a> Resolver<'a> {
             (gateway.is_some() || hop.neighbor.is_none()).then_some(NextHop { iface: hop.iface, gateway })
         };
         let resolved: Arc<BTreeSet<NextHop>> = Arc::new(hops.iter().filter_map(resolve).collect());
-        self.known.insert(Arc::clone(hops), Arc::clone(&resolved));
+        self.known.insert(place, Arc::clone(&resolved));
         resolved
     }
 }

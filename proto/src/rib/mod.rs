@@ -18,6 +18,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 pub use change::diff;
 pub use index::Index;
@@ -43,7 +44,7 @@ pub struct Basis<'a> {
 }
 
 /// Every route that follows from the database, computed from nothing else.
-pub fn all(basis: &Basis<'_>) -> BTreeMap<Prefix, Route> {
+pub fn all(basis: &Basis<'_>) -> BTreeMap<Prefix, Arc<Route>> {
     let index = Index::build(basis.lsdb);
     routes_for(index.prefixes(), &index, basis).filter_map(|(prefix, route)| Some((prefix, route?))).collect()
 }
@@ -53,7 +54,7 @@ pub fn routes_for<'a>(
     prefixes: impl IntoIterator<Item = &'a Prefix>,
     index: &Index,
     basis: &Basis<'_>,
-) -> impl Iterator<Item = (Prefix, Option<Route>)> {
+) -> impl Iterator<Item = (Prefix, Option<Arc<Route>>)> {
     let mut resolver = candidate::Resolver::new(basis);
     prefixes.into_iter().map(move |prefix| (*prefix, candidate::best(index.listing(prefix), &mut resolver)))
 }
@@ -61,13 +62,13 @@ pub fn routes_for<'a>(
 /// The routing table of OSPF: the routes that were last computed, and the index that finds what to compute again.
 #[derive(Clone, Debug, Default)]
 pub struct Rib {
-    routes: BTreeMap<Prefix, Route>,
+    routes: BTreeMap<Prefix, Arc<Route>>,
     index: Index,
 }
 
 impl Rib {
     /// The routes.
-    pub fn routes(&self) -> &BTreeMap<Prefix, Route> {
+    pub fn routes(&self) -> &BTreeMap<Prefix, Arc<Route>> {
         &self.routes
     }
 

@@ -55,7 +55,7 @@ impl Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteChange {
     /// Install this route in place of any before.
-    Install(Prefix, Route),
+    Install(Prefix, Arc<Route>),
     /// There is no route any more.
     Remove(Prefix),
 }

@@ -57,7 +57,7 @@ impl Fixture {
         Basis { trees: &self.trees, lsdb: &self.sample.lsdb, heard: &self.heard, now: NOW }
     }
 
-    fn routes(&self) -> BTreeMap<Prefix, Route> {
+    fn routes(&self) -> BTreeMap<Prefix, Arc<Route>> {
         all(&self.basis())
     }
 }
@@ -68,7 +68,7 @@ fn originators(route: &Route) -> BTreeSet<RouterId> {
 
 /// The route to the anycast prefix.
 fn anycast(sample: Sample) -> Option<Route> {
-    Fixture::new(sample).routes().remove(&prefix(ANYCAST))
+    Fixture::new(sample).routes().remove(&prefix(ANYCAST)).map(Arc::unwrap_or_clone)
 }
 
 #[test]

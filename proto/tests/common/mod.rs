@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ospf_proto::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS};
@@ -46,7 +47,7 @@ struct Port {
 pub struct Node {
     pub engine: Option<Engine>,
     pub config: Config,
-    pub routes: BTreeMap<Prefix, Route>,
+    pub routes: BTreeMap<Prefix, Arc<Route>>,
     pub events: Vec<(Instant, Event)>,
     pub sent: Vec<(Instant, Transmit)>,
     links: Vec<LinkState>,

@@ -1,6 +1,7 @@
 //! Single LSAs change; trees, next hops and routes are computed again only as far as needed, as the engine does it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ospf_proto::consts::MAX_AGE;
 use ospf_proto::id::{AreaId, Domain, LsaKey};
@@ -148,7 +149,7 @@ fn edited(lsa: &Lsa, choice: u64) -> Lsa {
 }
 
 /// Applies what changed to a copy of the table, as the kernel's would be.
-fn apply(table: &mut BTreeMap<Prefix, Route>, changes: Vec<RouteChange>) {
+fn apply(table: &mut BTreeMap<Prefix, Arc<Route>>, changes: Vec<RouteChange>) {
     for change in changes {
         match change {
             RouteChange::Install(prefix, route) => {

@@ -4,6 +4,7 @@
 //! that router's own distance to the destination is the shortest distance; nothing is inherited along a tree.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync;
 
 use ospf_proto::id::{IfaceId, RouterId};
 use ospf_proto::lsa::Prefix;
@@ -170,7 +171,7 @@ fn next_hop(topology: &Topology, hop: &Hop) -> Option<NextHop> {
 }
 
 /// The routes of `root`.
-pub(crate) fn routes(topology: &Topology, root: usize) -> BTreeMap<Prefix, Route> {
+pub(crate) fn routes(topology: &Topology, root: usize) -> BTreeMap<Prefix, sync::Arc<Route>> {
     let reached = reached(topology, root);
     let mut paths: BTreeMap<u8, Vec<(u32, usize, Node)>> = BTreeMap::new();
     for lsa in &topology.prefix_lsas {
@@ -199,9 +200,9 @@ pub(crate) fn routes(topology: &Topology, root: usize) -> BTreeMap<Prefix, Route
         let next_hops: BTreeSet<NextHop> = by_originator.values().flatten().copied().collect();
         if own || !next_hops.is_empty() {
             let paths =
-                by_originator.into_iter().map(|(originator, hops)| (originator, std::sync::Arc::new(hops))).collect();
+                by_originator.into_iter().map(|(originator, hops)| (originator, sync::Arc::new(hops))).collect();
             let route = Route { path_type: PathType::IntraArea, distance, next_hops, paths };
-            routes.insert(prefix(number), route);
+            routes.insert(prefix(number), sync::Arc::new(route));
         }
     }
     routes
