@@ -8,10 +8,11 @@ use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, s
 use ospf_proto::consts::INITIAL_SEQUENCE;
 use ospf_proto::ctx::{Event, Timer};
 use ospf_proto::engine::{Command, Companion, Input, LinkEvent, NetworkType};
-use ospf_proto::id::{IfaceId, LinkStateId};
+use ospf_proto::id::{AreaId, IfaceId, LinkStateId};
 use ospf_proto::lsa::{LsType, Options};
-use ospf_proto::packet::{DbDesc, DdFlags, Hello, LsReq, LsRequest, PacketBody, PacketType};
+use ospf_proto::packet::{DbDesc, DdFlags, Hello, LsReq, LsRequest, Packet, PacketBody, PacketHeader, PacketType};
 use ospf_proto::state::{IfaceState, NeighborState};
+use ospf_proto::time::Instant;
 
 const KINDS: [PacketType; 5] =
     [PacketType::Hello, PacketType::DbDesc, PacketType::LsReq, PacketType::LsUpd, PacketType::LsAck];
@@ -404,4 +405,28 @@ fn intervals_of_zero_are_no_busy_loop() {
     net.command(0, Command::Advertise { prefixes, companion: Companion::None });
     net.run(secs(5));
     assert!(net.nodes[0].sent.len() < 500, "{}", net.nodes[0].sent.len());
+}
+
+/// The kernel stamps packets by the wall clock. After that was set forward, a Hello that has just come seems to be of the past:
+/// it counts as heard at the last turn, and time does not go back.
+#[test]
+fn a_hello_of_an_hour_ago_is_heard_at_the_last_turn() {
+    let mut net = pair();
+    let hello = net.last_hello(1);
+    let (hello_interval, dead_interval) = (u64::from(hello.hello_interval), u64::from(hello.dead_interval));
+    net.run(secs(2 * dead_interval));
+    net.cut(0, 1, true);
+    net.run(secs(dead_interval - hello_interval - 1));
+    let turn = net.engine(0).view().now();
+    let header = PacketHeader { router_id: net.nodes[1].config.router_id, area_id: AreaId(0), instance_id: 0 };
+    let (iface, src, dst) = (net.iface(0, 0), net.address(1, 0), net.address(0, 0));
+    let bytes = Packet { header, body: PacketBody::Hello(hello) }.encode(src, dst);
+    let engine = net.nodes[0].engine.as_mut().unwrap();
+    engine.handle(Instant::EPOCH, Input::Packet { iface, src, dst, bytes: &bytes });
+    assert_eq!(engine.view().now(), turn);
+    // Without it there would have been silence for longer than RouterDeadInterval by then.
+    net.run(secs(dead_interval - hello_interval - 1));
+    assert_eq!(net.state(0, 1), Some(NeighborState::Full));
+    net.run(secs(hello_interval + 2));
+    assert_eq!(net.state(0, 1), None);
 }

@@ -1,6 +1,12 @@
 //! What a bench came to: medians with their spread, ratios, and where ospfd-lite is not twice as good, as Markdown and JSON.
 
-use std::{collections::BTreeMap, fmt::Write, fs, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -236,11 +242,14 @@ impl Report {
                     short.push(format!("{row:?}, {} at {}: {}", line.2, line.1, times(ratio)));
                 }
             }
-            for (_, size, device, reason) in failed {
-                let _ = writeln!(text, "\n{} at {size} failed: {reason}", device.name());
+            let told: BTreeSet<String> =
+                failed.into_iter().map(|(_, size, device, reason)| failure(*size, *device, reason)).collect();
+            for failure in told {
+                let _ = writeln!(text, "\n{failure}");
             }
         }
         let _ = writeln!(text, "\n## Where ospfd-lite is not at least twice as good as the better of the two\n");
+        let _ = writeln!(text, "Why, and what bounds it: [micro benches](microbenchmarks.md).\n");
         if short.is_empty() {
             let _ = writeln!(text, "Nowhere in this run.");
         }
@@ -352,6 +361,17 @@ fn number(value: f64) -> String {
     }
 }
 
+/// What failed, in a line: of a long reason the beginning and the end, where it says what was seen last.
+fn failure(size: usize, device: Make, reason: &str) -> String {
+    const EACH: usize = 120;
+    let all: Vec<char> = reason.chars().collect();
+    let reason: String = match (all.get(..EACH), all.get(all.len().saturating_sub(EACH)..)) {
+        (Some(first), Some(last)) if all.len() > 2 * EACH => first.iter().chain(&['…']).chain(last).collect(),
+        _ => reason.to_owned(),
+    };
+    format!("{} at {size} failed: {reason}", device.name())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,6 +389,17 @@ mod tests {
         assert_eq!(ratio(2.0, 1.0).map(times).as_deref(), Some("0.50"));
         assert_eq!(ratio(0.0, 1.0).map(times).as_deref(), Some("∞"));
         assert_eq!(ratio(0.0, 0.0), None);
+    }
+
+    #[test]
+    fn of_a_long_reason_both_ends_are_told() {
+        let long = format!("waited for {}, last seen: nothing", "x".repeat(500));
+        let told = failure(256, Make::Frr, &long);
+        assert!(
+            told.starts_with("FRR at 256 failed: waited for x") && told.ends_with("x, last seen: nothing"),
+            "{told}"
+        );
+        assert!(told.chars().count() < 300 && failure(3, Make::Bird, "short").ends_with(": short"));
     }
 
     #[test]

@@ -224,8 +224,7 @@ fn receive(socket: &Socket, batch: &mut Batch, seen: &mut Seen) -> io::Result<()
                 match message {
                     ControlMessageOwned::Ipv6PacketInfo(info) => dst = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
                     ControlMessageOwned::RxqOvfl(total) => seen.lost = Some(total),
-                    // The kernel's clock may be set meanwhile: never before the arrival, so that nothing comes from the future.
-                    ControlMessageOwned::ScmTimestampns(at) => waited = now.saturating_sub(at.into()),
+                    ControlMessageOwned::ScmTimestampns(at) => waited = since(now, at.into()),
                     _ => {}
                 }
             }
@@ -239,6 +238,12 @@ fn receive(socket: &Socket, batch: &mut Batch, seen: &mut Seen) -> io::Result<()
         }
     }
     Ok(())
+}
+
+/// How long ago a packet arrived, by the wall clock, which may have been set meanwhile: backward, and it has just come, so that
+/// nothing comes from the future; forward, and it seems to be old, which the engine takes for its last turn.
+fn since(now: Duration, arrival: Duration) -> Duration {
+    now.saturating_sub(arrival)
 }
 
 #[cfg(test)]
@@ -285,5 +290,13 @@ mod tests {
         assert!(passes(takes, &packet(1, 0xc000_020b, 0)), "somebody uses its Router ID");
         assert!(!passes(takes, &packet(4, 0xc000_0201, 1)), "no Hello");
         assert!(!passes(takes, &packet(1, 0xc000_0201, 1)[..20]), "no priority in it");
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_lets_no_packet_come_from_the_future() {
+        let (at, hour) = (Duration::from_secs(1_700_000_000), Duration::from_secs(3600));
+        assert_eq!(since(at + Duration::from_millis(3), at), Duration::from_millis(3));
+        assert_eq!(since(at - hour, at), Duration::ZERO);
+        assert_eq!(since(at + hour, at), hour);
     }
 }

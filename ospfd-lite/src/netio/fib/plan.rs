@@ -222,9 +222,10 @@ impl<'a> Planner<'a> {
         let group = self.kernel.slots.get(&number).unwrap_or(&empty);
         let count = table.len() as u32;
         let mut whole = group.is_whole(count);
+        let mut slots = group.slots.iter().peekable();
         for (index, member) in (0..).zip(table) {
             let id = slot_id(number, Some(index));
-            match group.slots.get(&index) {
+            match slots.next_if(|(at, _)| **at == index).map(|(_, known)| known) {
                 Some(Some(known)) if known == member => {}
                 Some(Some(_)) => {
                     self.replace.push(Op::ReplaceGateway(id, *member));
