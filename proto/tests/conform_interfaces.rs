@@ -146,7 +146,7 @@ fn two_that_may_not_become_dr_do_not_answer_each_other_at_once() {
     net.run(secs(6));
     let said = [0, 2].map(|router| net.last_hello(router));
     net.forget();
-    let hellos = |net: &Net| net.packets(1).iter().filter(|(_, _, b)| b.packet_type() == PacketType::Hello).count();
+    let hellos = |net: &Net| net.hellos(1).len();
     let [elected, ineligible] = said;
     for (from, hello, answers) in [(2, ineligible, 0), (0, elected, 1)] {
         net.forge(0, (from, 1), PacketBody::Hello(Hello { neighbors: vec![], ..hello }));

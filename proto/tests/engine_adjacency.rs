@@ -8,9 +8,9 @@ use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, s
 use ospf_proto::consts::INITIAL_SEQUENCE;
 use ospf_proto::ctx::{Event, Timer};
 use ospf_proto::engine::{Command, Companion, Input, LinkEvent, NetworkType};
-use ospf_proto::id::{AreaId, IfaceId, LinkStateId};
+use ospf_proto::id::{IfaceId, LinkStateId};
 use ospf_proto::lsa::{LsType, Options};
-use ospf_proto::packet::{DbDesc, DdFlags, Hello, LsReq, LsRequest, Packet, PacketBody, PacketHeader, PacketType};
+use ospf_proto::packet::{DbDesc, DdFlags, Hello, LsReq, LsRequest, PacketBody, PacketType};
 use ospf_proto::state::{IfaceState, NeighborState};
 use ospf_proto::time::Instant;
 
@@ -418,9 +418,8 @@ fn a_hello_of_an_hour_ago_is_heard_at_the_last_turn() {
     net.cut(0, 1, true);
     net.run(secs(dead_interval - hello_interval - 1));
     let turn = net.engine(0).view().now();
-    let header = PacketHeader { router_id: net.nodes[1].config.router_id, area_id: AreaId(0), instance_id: 0 };
+    let bytes = net.forged(net.nodes[1].config.router_id, 0, (1, 0), PacketBody::Hello(hello));
     let (iface, src, dst) = (net.iface(0, 0), net.address(1, 0), net.address(0, 0));
-    let bytes = Packet { header, body: PacketBody::Hello(hello) }.encode(src, dst);
     let engine = net.nodes[0].engine.as_mut().unwrap();
     engine.handle(Instant::EPOCH, Input::Packet { iface, src, dst, bytes: &bytes });
     assert_eq!(engine.view().now(), turn);

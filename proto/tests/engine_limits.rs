@@ -10,10 +10,10 @@ use common::{Net, area_key, assert_exact, ms, prefix, raw_lsa, rid, secs};
 use ospf_proto::consts::INITIAL_SEQUENCE;
 use ospf_proto::ctx::Event;
 use ospf_proto::engine::{Command, Companion, LinkState, NetworkType};
-use ospf_proto::id::{AreaId, RouterId};
+use ospf_proto::id::RouterId;
 use ospf_proto::lsa::{LsType, Lsa};
 use ospf_proto::lsdb::{Breach, Limits};
-use ospf_proto::packet::{Hello, Packet, PacketBody, PacketHeader};
+use ospf_proto::packet::{Hello, PacketBody};
 
 const SERVICE: &str = "2001:db8:53::53/128";
 const UNKNOWN: LsType = LsType(0xaabc);
@@ -23,7 +23,8 @@ fn place(change: impl FnOnce(&mut ospf_proto::engine::Config)) -> Net {
     let mut net = Net::new(7);
     let router = net.router(change);
     let attacker = net.router(|_| {});
-    let server = net.server();
+    // The greatest Router ID: whoever cuts a list of neighbors off at its end loses this one.
+    let server = net.router(|config| (config.forwarding, config.router_id) = (false, RouterId(u32::MAX)));
     net.link(&[router, attacker], NetworkType::PointToPoint, |_, _| {});
     net.broadcast(&[router, server]);
     net.start_all();
@@ -198,13 +199,10 @@ fn hellos(net: &Net, whom: RouterId) -> (usize, bool) {
 
 /// Hellos of 2,000 new routers on the server's link, that have heard of these.
 fn flood_of_routers(net: &mut Net, heard: Vec<RouterId>) {
-    let (iface, src, dst) = (net.iface(0, 1), net.address(2, 1), net.address(0, 1));
     let hello = Hello { neighbors: heard, ..net.last_hello(2) };
     for number in 0..2000 {
         // Smaller Router IDs than the server's: sorted by them, they come before it.
-        let header = PacketHeader { router_id: RouterId(1 << 24 | number), area_id: AreaId(0), instance_id: 0 };
-        let bytes = Packet { header, body: PacketBody::Hello(hello.clone()) }.encode(src, dst);
-        net.inject(0, iface, (src, dst), &bytes);
+        net.forge_as(RouterId(1 << 24 | number), 1, (2, 0), PacketBody::Hello(hello.clone()));
     }
 }
 
@@ -216,6 +214,7 @@ fn a_flood_of_routers_does_not_make_our_hellos_larger_than_the_mtu() {
     net.run(secs(12));
     let victim = net.nodes[0].config.router_id;
     flood_of_routers(&mut net, vec![victim]);
+    assert_eq!(net.engine(0).view().interfaces()[1].neighbors, 356, "more are not taken in");
     net.run(secs(12));
     assert_eq!(hellos(&net, server), (356, true), "(1500 - 40 - 16 - 20) / 4");
     assert!(net.drops(0).contains(&"limit"));

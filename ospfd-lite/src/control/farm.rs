@@ -154,7 +154,7 @@ impl Flows {
         let sum: f64 = shares.values().map(|weight| f64::from(*weight)).sum();
         let weights = originator_weights(route, sharer.weights(), &capacity);
         let mut by_hop: BTreeMap<Member, BTreeMap<RouterId, f64>> = BTreeMap::new();
-        for ((router, hops), (_, weight)) in route.paths.iter().zip(weights) {
+        for ((router, hops), weight) in route.paths.iter().zip(weights) {
             for hop in hops.iter() {
                 let Some(gateway) = hop.gateway else { continue };
                 let part = weight / hops.len() as f64;

@@ -51,19 +51,15 @@ pub type Shares = BTreeMap<Member, u32>;
 /// What unequal weights of one route add up to, rounding aside.
 pub const WHOLE: u32 = 1 << 24;
 
-/// The weight of each originator of a route, before its next hops are looked at.
-pub fn originator_weights(
-    route: &Route,
-    weights: Weights,
-    capacity: &dyn Fn(RouterId) -> Option<f64>,
-) -> Vec<(RouterId, f64)> {
+/// The weight of each originator of a route, in their order in it, before its next hops are looked at.
+pub fn originator_weights(route: &Route, weights: Weights, capacity: &dyn Fn(RouterId) -> Option<f64>) -> Vec<f64> {
     let known = |router: RouterId| match weights {
         Weights::Capacity => capacity(router),
         Weights::Equal | Weights::Originators => Some(1.0),
     };
-    let told: Vec<(RouterId, Option<f64>)> = route.originators().map(|router| (router, known(router))).collect();
-    let typical = lower_median(told.iter().filter_map(|(_, weight)| *weight).collect()).unwrap_or(1.0);
-    told.into_iter().map(|(router, weight)| (router, weight.unwrap_or(typical))).collect()
+    let told: Vec<Option<f64>> = route.originators().map(known).collect();
+    let typical = lower_median(told.iter().flatten().copied().collect()).unwrap_or(1.0);
+    told.into_iter().map(|weight| weight.unwrap_or(typical)).collect()
 }
 
 /// The next hops of a route with their weights; none if it is not to be installed: our own, or on the link.
@@ -76,7 +72,7 @@ pub fn shares(route: &Route, weights: Weights, capacity: &dyn Fn(RouterId) -> Op
         return even();
     }
     let mut parts = vec![0.0; members.len()];
-    for ((_, weight), hops) in originator_weights(route, weights, capacity).into_iter().zip(route.paths.values()) {
+    for (weight, hops) in originator_weights(route, weights, capacity).into_iter().zip(route.paths.values()) {
         for hop in hops.iter().filter_map(member) {
             if let Some(part) = members.binary_search(&hop).ok().and_then(|place| parts.get_mut(place)) {
                 *part += weight / hops.len() as f64;

@@ -26,22 +26,21 @@ struct Candidate<'a> {
 /// anycast. Between areas the one with the larger ID wins, since all paths of a route belong to one area (§16.8; the
 /// choice is that of §16.4.1). If the address of no next hop is known there is no route: a longer path instead could
 /// lead to a router that sends the packet back.
-pub(super) fn best<'k, 'b>(
+pub(super) fn best<'k>(
     listing: impl Iterator<Item = (&'k LsaKey, u16)>,
-    resolver: &mut Resolver<'b>,
+    resolver: &mut Resolver<'_>,
 ) -> Option<Arc<Route>> {
     let basis = resolver.basis;
-    let candidates: Vec<Candidate<'b>> = listing.filter_map(|(key, metric)| candidate(key, metric, basis)).collect();
-    let rank = |candidate: &Candidate<'b>| (candidate.distance, Reverse(candidate.area));
+    let candidates: Vec<Candidate<'_>> = listing.filter_map(|(key, metric)| candidate(key, metric, basis)).collect();
+    let rank = |candidate: &Candidate<'_>| (candidate.distance, Reverse(candidate.area));
     let first = candidates.iter().map(rank).min()?;
-    let best: Vec<&Candidate<'b>> = candidates.iter().filter(|candidate| rank(candidate) == first).collect();
+    let best: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| rank(candidate) == first).collect();
 
     let mut paths: BTreeMap<RouterId, Arc<BTreeSet<NextHop>>> = BTreeMap::new();
     // A prefix that we originate ourselves needs no next hop, whoever else has it at the same distance.
     let own = best.iter().any(|candidate| candidate.vertex.first_hops.is_empty());
     for candidate in &best {
-        let vertex: &'b Vertex = candidate.vertex;
-        let hops = if own { Arc::default() } else { resolver.next_hops(&vertex.first_hops) };
+        let hops = if own { Arc::default() } else { resolver.next_hops(&candidate.vertex.first_hops) };
         match paths.entry(candidate.originator) {
             Entry::Vacant(entry) => drop(entry.insert(hops)),
             // It lists the prefix in several LSAs.

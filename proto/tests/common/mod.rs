@@ -325,11 +325,20 @@ impl Net {
 
     /// Delivers a packet as if `from` had sent it to `to` over `link`.
     pub fn forge(&mut self, link: usize, (from, to): (usize, usize), body: PacketBody) {
-        let header = PacketHeader { router_id: self.nodes[from].config.router_id, area_id: AreaId(0), instance_id: 0 };
-        let (src, dst) = (self.address(from, link), self.address(to, link));
-        let bytes = Packet { header, body }.encode(src, dst);
-        let iface = self.iface(to, link);
+        self.forge_as(self.nodes[from].config.router_id, link, (from, to), body);
+    }
+
+    /// The same under any Router ID.
+    pub fn forge_as(&mut self, router_id: RouterId, link: usize, (from, to): (usize, usize), body: PacketBody) {
+        let bytes = self.forged(router_id, link, (from, to), body);
+        let (iface, src, dst) = (self.iface(to, link), self.address(from, link), self.address(to, link));
         self.inject(to, iface, (src, dst), &bytes);
+    }
+
+    /// The bytes of such a packet.
+    pub fn forged(&self, router_id: RouterId, link: usize, (from, to): (usize, usize), body: PacketBody) -> Vec<u8> {
+        let header = PacketHeader { router_id, area_id: AreaId(0), instance_id: 0 };
+        Packet { header, body }.encode(self.address(from, link), self.address(to, link))
     }
 
     /// Delivers LSAs as if `from` had flooded them to `to` over `link`.
