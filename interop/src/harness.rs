@@ -138,7 +138,7 @@ fn outside(test: &LabTest) -> Result<()> {
     }
     let ended = supervise(&mut command, test.limit)?;
     if !ended.good {
-        bail!("{}\n{}\n{}", ended.how, ended.out, ended.err);
+        bail!("{}\n{}\n{}", ended.how, ended.err, ended.out);
     }
     for line in ended.out.lines() {
         println!("{}: {line}", test.name);

@@ -65,6 +65,32 @@ impl Counts {
     }
 }
 
+/// What was said of each test that failed, to be told once more at the end of a long output.
+#[derive(Debug, Clone, Default)]
+struct Failures {
+    lines: Vec<String>,
+    /// Lines still to be kept of the report under way.
+    room: usize,
+}
+
+impl Failures {
+    /// So much of a report is kept: the assertion or the chain of errors, and not the diagnostics after it.
+    const KEPT: usize = 20;
+
+    /// `---- name ----` or `---- name stdout ----`, then the report, until the next one or the list of names.
+    fn add_line(&mut self, line: &str) {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            self.room = Self::KEPT;
+        } else if line == "failures:" {
+            self.room = 0;
+        }
+        if self.room > 0 && !line.trim().is_empty() {
+            self.lines.push(line.to_owned());
+            self.room -= 1;
+        }
+    }
+}
+
 /// Provides what is missing, runs every test and judges.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let mut missing: Vec<_> =
@@ -92,16 +118,20 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         command.env("LAB_LONG", "1");
     }
     let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
-    let mut counts = Counts::default();
+    let (mut counts, mut failures) = (Counts::default(), Failures::default());
     for line in BufReader::new(child.stdout.take().context("no output of cargo test")?).lines() {
         let line = line?;
         counts.add_line(&line);
+        failures.add_line(&line);
         println!("{line}");
     }
     let status = child.wait()?;
     let Counts { passed, failed, ignored, filtered, files } = counts;
     let good = status.success() && passed > 0 && failed + ignored + filtered == 0;
     let word = if good { "ok" } else { "FAILED" };
+    for line in &failures.lines {
+        println!("{line}");
+    }
     println!("\nlab test: {files} test binaries");
     println!("test result: {word}. {passed} passed; {failed} failed; {ignored} ignored; {filtered} filtered out");
     if ignored + filtered > 0 {
@@ -163,6 +193,20 @@ mod tests {
         );
         counts.add_line("test frr ... ok");
         assert_eq!(counts, Counts { passed: 25, failed: 1, ignored: 2, filtered: 3, files: 2 });
+    }
+
+    #[test]
+    fn the_reason_of_each_failure_is_told_again_without_its_diagnostics() {
+        let mut failures = Failures::default();
+        let report: Vec<_> = (0..100).map(|n| format!("line {n}")).collect();
+        let first = ["test a ... ok", "failures:", "", "---- a ----", "exit status: 1", "", "1.3 % lost"];
+        let after = ["---- b stdout ----", "panicked", "", "failures:", "    a", "    b", "test result: FAILED."];
+        for line in first.iter().copied().chain(report.iter().map(String::as_str)).chain(after) {
+            failures.add_line(line);
+        }
+        let (a, b) = failures.lines.split_at(Failures::KEPT);
+        assert_eq!(a[..3], ["---- a ----", "exit status: 1", "1.3 % lost"]);
+        assert_eq!(b, ["---- b stdout ----", "panicked"]);
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct Load {
 #[derive(Debug, Clone)]
 struct Sent {
     at: Instant,
+    /// How long after its time.
+    behind: Duration,
     answer: Option<(Duration, u16)>,
 }
 
@@ -88,6 +90,9 @@ pub struct Summary {
     pub p50: Duration,
     /// 99th percentile.
     pub p99: Duration,
+    /// How long after its time a query was sent at worst: more than a few milliseconds, and the machine had no processor
+    /// for the lab.
+    pub behind: Duration,
 }
 
 impl Summary {
@@ -162,6 +167,7 @@ impl Generator {
                 None => continue,
             }
             summary.sent += 1;
+            summary.behind = summary.behind.max(sent.behind);
         }
         latencies.sort_unstable();
         let percentile = |p: usize| latencies.get((latencies.len() * p / 100).min(latencies.len().saturating_sub(1)));
@@ -284,7 +290,8 @@ fn send(sockets: &[UdpSocket], shared: &Shared, pending: &Pending, arrivals: Arr
         let bytes = query(id)?;
         let index = {
             let mut book = locked(&shared.book);
-            book.sent.push(Sent { at: Instant::now(), answer: None });
+            let at = Instant::now();
+            book.sent.push(Sent { at, behind: at.saturating_duration_since(due), answer: None });
             book.sent.len() - 1
         };
         locked(pending).insert((flow, id), index);
@@ -343,7 +350,7 @@ mod tests {
     #[test]
     fn a_late_answer_is_a_loss_and_an_unasked_one_is_strange() {
         let start = Instant::now();
-        let mut book = Book { sent: vec![Sent { at: start, answer: None }], ..Book::default() };
+        let mut book = Book { sent: vec![Sent { at: start, behind: Duration::ZERO, answer: None }], ..Book::default() };
         enter(&mut book, Ok((7, "s1".into())), start + TIMEOUT * 2, |_| Some(0));
         assert_eq!((book.late, book.strange, book.sent[0].answer), (1, 0, None));
         enter(&mut book, Ok((7, "s1".into())), start, |_| None);
