@@ -48,6 +48,11 @@ fn link_lsa(net: &Net, at: usize, router: usize) -> LinkLsa {
 
 /// Delivers a Link-LSA of router 0 (of Interface ID `id`) with these prefixes to the DR of `lan(3)`, router 2.
 fn link_lsa_to_the_dr(net: &mut Net, id: u32, prefixes: Vec<LsaPrefix>) {
+    forge_link_lsa(net, id, Options::V6 | Options::E | Options::R, prefixes);
+}
+
+/// The same with these options.
+fn forge_link_lsa(net: &mut Net, id: u32, options: Options, prefixes: Vec<LsaPrefix>) {
     let header = LsaHeader {
         ls_type: LsType::LINK,
         link_state_id: LinkStateId(id),
@@ -55,7 +60,6 @@ fn link_lsa_to_the_dr(net: &mut Net, id: u32, prefixes: Vec<LsaPrefix>) {
         sequence: INITIAL_SEQUENCE + 50,
         ..LsaHeader::default()
     };
-    let options = Options::V6 | Options::E | Options::R;
     let body = LinkLsa { priority: 1, options, link_local: net.address(0, 0), prefixes };
     net.run(secs(2));
     net.forge_lsas(0, (0, 2), vec![Lsa::build(header, LsaBody::Link(body))]);
@@ -100,6 +104,25 @@ fn a_dr_merges_the_options_of_a_prefix_that_several_routers_list() {
     link_lsa_to_the_dr(&mut net, 1, vec![link_prefix("2001:db8::/64", PrefixOptions::P)]);
     net.run(secs(1));
     assert_eq!(told(&net), vec![LsaPrefix { prefix: shared, options: PrefixOptions::P, metric: 0 }]);
+}
+
+#[test]
+fn a_dr_takes_over_the_options_of_a_link_lsa_that_changed_in_nothing_else() {
+    let mut net = lan(3);
+    net.cut(0, 0, true);
+    let prefixes = vec![link_prefix("2001:db8::/64", PrefixOptions::empty())];
+    let network_options = |net: &Net| {
+        let lsas = net.engine(2).view().lsas();
+        lsas.iter().find_map(|found| match &found.lsa.body {
+            LsaBody::Network(body) => Some(body.options),
+            _ => None,
+        })
+    };
+    let usual = Options::V6 | Options::E | Options::R;
+    assert_eq!((network_options(&net), link_lsa(&net, 2, 0).prefixes), (Some(usual), prefixes.clone()));
+    forge_link_lsa(&mut net, 1, usual | Options::DC, prefixes);
+    net.run(secs(1));
+    assert_eq!(network_options(&net), Some(usual | Options::DC));
 }
 
 #[test]

@@ -87,8 +87,7 @@ fn a_withdrawn_prefix_is_flushed_at_once_even_right_after_a_change() {
     advertise(&mut net, servers[1], 20, Companion::None);
     net.run(ms(1100));
     net.command(servers[1], Command::Advertise { prefixes: BTreeMap::new(), companion: Companion::None });
-    let took =
-        net.run_until(secs(1), "gone", |net| !net.nodes[router].routes[&prefix(ANYCAST)].paths.contains_key(&rid(3)));
+    let took = net.run_until(secs(1), "gone", |net| !net.nodes[router].routes[&prefix(ANYCAST)].has_originator(rid(3)));
     assert!(took <= ms(3), "{took:?}");
     let took = net.run_until(secs(2), "acknowledged", |net| net.engine(servers[1]).view().flushes_pending() == 0);
     assert!(took <= ms(500), "{took:?}");

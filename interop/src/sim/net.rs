@@ -100,7 +100,7 @@ pub struct Node {
     /// What it shall advertise.
     pub services: BTreeMap<Prefix, u16>,
     /// Its forwarding table, from the engine's outputs alone.
-    pub fib: BTreeMap<Prefix, BTreeSet<NextHop>>,
+    pub fib: BTreeMap<Prefix, Box<[NextHop]>>,
     config: Config,
     companion: Companion,
     wake: Option<Instant>,

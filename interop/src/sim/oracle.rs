@@ -233,7 +233,7 @@ impl<'a> Oracle<'a> {
     fn routes(&self, router: usize) -> Result<()> {
         let node = self.net.nodes.get(router).context("an unknown router")?;
         let engine = node.engine.as_ref().context("a router that runs")?;
-        let table: BTreeMap<Prefix, BTreeSet<NextHop>> =
+        let table: BTreeMap<Prefix, Box<[NextHop]>> =
             engine.view().routes().iter().map(|(prefix, route)| (*prefix, route.next_hops.clone())).collect();
         ensure!(table == node.fib, "router {router}: the outputs so far do not add up to the routing table");
         // Restarted without a link a router has nobody to tell anything and says nothing, its own prefixes included.
@@ -257,7 +257,7 @@ impl<'a> Oracle<'a> {
             let Some(route) = route else { continue };
             // On an attached link the routers there are as good as the link itself.
             ensure!(
-                attached || route.next_hops == next_hops,
+                attached || route.next_hops.iter().eq(&next_hops),
                 "router {router}: next hops to {prefix} are {:?} instead of {next_hops:?}",
                 route.next_hops
             );

@@ -126,9 +126,9 @@ fn weights(text: &mut String, view: &View<'_>, sharer: &Sharer, (prefix, route):
     let names = interface_names(view);
     let flows = Flows::of(route, sharer, prefix);
     line(text, format_args!("weights by {}:", sharer.weights().name()));
-    for (router, hops) in &route.paths {
-        let why = reason(sharer, prefix, *router);
-        let hops = hops.iter().map(|hop| match hop.gateway {
+    for (router, hops) in route.paths() {
+        let why = reason(sharer, prefix, router);
+        let hops = route.hops_at(hops).map(|hop| match hop.gateway {
             Some(gateway) => format!("{gateway}%{}", interface_name(&names, hop.iface)),
             None => format!("on {}", interface_name(&names, hop.iface)),
         });
@@ -138,7 +138,7 @@ fn weights(text: &mut String, view: &View<'_>, sharer: &Sharer, (prefix, route):
         } else {
             hops
         };
-        line(text, format_args!("  {router}: {:.1} % ({why}) by {hops}", 100.0 * flows.weight(*router)));
+        line(text, format_args!("  {router}: {:.1} % ({why}) by {hops}", 100.0 * flows.weight(router)));
     }
 }
 

@@ -78,7 +78,7 @@ pub type Probes<'a> = Option<&'a BTreeMap<Way, Outcome>>;
 /// The prefixes that several routers originate, or that somebody tells the capacity for.
 pub fn prefixes(view: &View<'_>, sharer: &Sharer) -> BTreeSet<Prefix> {
     let told = sharer.capacities().prefixes();
-    let anycast = view.routes().iter().filter(|(_, route)| route.paths.len() > 1).map(|(prefix, _)| *prefix);
+    let anycast = view.routes().iter().filter(|(_, route)| route.originators().len() > 1).map(|(prefix, _)| *prefix);
     anycast.chain(told).collect()
 }
 
@@ -149,22 +149,22 @@ pub(super) struct Flows {
 
 impl Flows {
     pub(super) fn of(route: &Route, sharer: &Sharer, prefix: &Prefix) -> Self {
-        let capacity = |router| sharer.capacities().of(prefix, router);
+        let capacity = sharer.capacities().of_prefix(prefix);
         let shares = crate::share::shares(route, sharer.weights(), &capacity).unwrap_or_default();
-        let sum: f64 = shares.values().map(|weight| f64::from(*weight)).sum();
+        let sum: f64 = shares.weights().map(f64::from).sum();
         let weights = originator_weights(route, sharer.weights(), &capacity);
         let mut by_hop: BTreeMap<Member, BTreeMap<RouterId, f64>> = BTreeMap::new();
-        for ((router, hops), weight) in route.paths.iter().zip(weights) {
-            for hop in hops.iter() {
+        for ((router, hops), weight) in route.paths().zip(weights) {
+            for hop in route.hops_at(hops) {
                 let Some(gateway) = hop.gateway else { continue };
                 let part = weight / hops.len() as f64;
-                by_hop.entry(Member { iface: hop.iface.0, gateway }).or_default().insert(*router, part);
+                by_hop.entry(Member { iface: hop.iface.0, gateway }).or_default().insert(router, part);
             }
         }
         let mut flows = Flows::default();
         for (member, routers) in by_hop {
             let all: f64 = routers.values().sum();
-            let part = f64::from(shares.get(&member).copied().unwrap_or(0)) / sum;
+            let part = f64::from(shares.of(&member).unwrap_or(0)) / sum;
             let count = routers.len() as f64;
             for (router, weight) in routers {
                 let of_hop = if all > 0.0 { weight / all } else { 1.0 / count };
@@ -207,7 +207,7 @@ impl Sources<'_> {
         Server {
             router_id: router.to_string(),
             metric,
-            in_class: self.route.is_some_and(|route| route.paths.contains_key(&router)),
+            in_class: self.route.is_some_and(|route| route.has_originator(router)),
             capacity: capacities.of(self.prefix, router),
             stated: claim.capacity,
             load: claim.load,

@@ -117,7 +117,13 @@ impl Capacities {
 
     /// The capacity that is counted with.
     pub fn of(&self, prefix: &Prefix, router: RouterId) -> Option<f64> {
-        self.held.get(prefix)?.get(&router).map(|held| held.value)
+        self.of_prefix(prefix)(router)
+    }
+
+    /// The capacities of a prefix's originators that are counted with.
+    pub fn of_prefix(&self, prefix: &Prefix) -> impl Fn(RouterId) -> Option<f64> {
+        let held = self.held.get(prefix);
+        move |router| held?.get(&router).map(|held| held.value)
     }
 
     /// The prefixes that somebody says something of.

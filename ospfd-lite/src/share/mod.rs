@@ -7,8 +7,7 @@
 mod capacity;
 mod sharer;
 mod slots;
-
-use std::collections::BTreeMap;
+mod weighted;
 
 use ospf_proto::id::RouterId;
 use ospf_proto::lsa::Prefix;
@@ -17,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use capacity::{Capacities, Claim, Claims, Held};
 pub use sharer::Sharer;
-pub use slots::{assign, quotas};
+pub use slots::{Table, assign, quotas};
+pub use weighted::Weighted;
 
 use crate::netio::fib::Member;
 
@@ -46,7 +46,7 @@ impl Weights {
 }
 
 /// The next hops of a route with their weights, in parts of [`WHOLE`]; all 1 if they are equal.
-pub type Shares = BTreeMap<Member, u32>;
+pub type Shares = Weighted<Member>;
 
 /// What unequal weights of one route add up to, rounding aside.
 pub const WHOLE: u32 = 1 << 24;
@@ -65,17 +65,17 @@ pub fn originator_weights(route: &Route, weights: Weights, capacity: &dyn Fn(Rou
 /// The next hops of a route with their weights; none if it is not to be installed: our own, or on the link.
 pub fn shares(route: &Route, weights: Weights, capacity: &dyn Fn(RouterId) -> Option<f64>) -> Option<Shares> {
     let member = |hop: &NextHop| Some(Member { iface: hop.iface.0, gateway: hop.gateway? });
-    // Both sets are ordered by interface and address.
+    // Both lists are ordered by interface and address.
     let members: Vec<Member> = route.next_hops.iter().map(member).collect::<Option<_>>()?;
     let even = || (!members.is_empty()).then(|| members.iter().map(|member| (*member, 1)).collect());
     if weights == Weights::Equal {
         return even();
     }
     let mut parts = vec![0.0; members.len()];
-    for (weight, hops) in originator_weights(route, weights, capacity).into_iter().zip(route.paths.values()) {
-        for hop in hops.iter().filter_map(member) {
-            if let Some(part) = members.binary_search(&hop).ok().and_then(|place| parts.get_mut(place)) {
-                *part += weight / hops.len() as f64;
+    for (weight, (_, places)) in originator_weights(route, weights, capacity).into_iter().zip(route.paths()) {
+        for place in places {
+            if let Some(part) = parts.get_mut(*place as usize) {
+                *part += weight / places.len() as f64;
             }
         }
     }
@@ -109,9 +109,7 @@ pub fn claims(information: impl Iterator<Item = (RouterId, ospf_proto::lsa::Farm
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::net::Ipv6Addr;
-    use std::sync::Arc;
 
     use ospf_proto::id::IfaceId;
     use ospf_proto::rib::{NextHop, PathType};
@@ -124,18 +122,18 @@ mod tests {
 
     /// Each originator with its next hops.
     fn route(paths: &[(u32, &[u16])]) -> Route {
-        let paths: BTreeMap<RouterId, Arc<BTreeSet<NextHop>>> = paths
-            .iter()
-            .map(|(router, hops)| (RouterId(*router), Arc::new(hops.iter().map(|n| hop(*n)).collect())))
-            .collect();
-        let next_hops = paths.values().flat_map(|hops| hops.iter().copied()).collect();
-        Route { path_type: PathType::IntraArea, distance: 10, next_hops, paths }
+        let mut list = Vec::new();
+        for (router, hops) in paths {
+            list.push((RouterId(*router), None));
+            list.extend(hops.iter().map(|n| (RouterId(*router), Some(hop(*n)))));
+        }
+        Route::new(PathType::IntraArea, 10, list)
     }
 
     fn parts(route: &Route, weights: Weights, capacity: &dyn Fn(RouterId) -> Option<f64>) -> Vec<f64> {
         let shares = shares(route, weights, capacity).unwrap();
-        let sum: f64 = shares.values().map(|weight| f64::from(*weight)).sum();
-        shares.values().map(|weight| (f64::from(*weight) / sum * 1000.0).round() / 1000.0).collect()
+        let sum: f64 = shares.weights().map(f64::from).sum();
+        shares.weights().map(|weight| (f64::from(weight) / sum * 1000.0).round() / 1000.0).collect()
     }
 
     #[test]
@@ -160,7 +158,7 @@ mod tests {
         let farm = route(&[(1, &[1]), (2, &[2]), (3, &[3])]);
         for weights in [Weights::Capacity, Weights::Equal, Weights::Originators] {
             let shares = shares(&farm, weights, &|_| Some(700.1)).unwrap();
-            assert_eq!(shares.into_values().collect::<Vec<_>>(), [1, 1, 1]);
+            assert_eq!(shares.weights().collect::<Vec<_>>(), [1, 1, 1]);
         }
     }
 
@@ -169,8 +167,9 @@ mod tests {
         let farm = route(&[(1, &[1]), (2, &[])]);
         assert_eq!(shares(&farm, Weights::Capacity, &|_| None).unwrap().len(), 1);
         assert_eq!(shares(&route(&[(1, &[])]), Weights::Capacity, &|_| None), None);
-        let mut connected = route(&[(1, &[1])]);
-        connected.next_hops.insert(NextHop { iface: IfaceId(1), gateway: None });
+        let on_link = NextHop { iface: IfaceId(1), gateway: None };
+        let connected = [hop(1), on_link].map(|hop| (RouterId(1), Some(hop)));
+        let connected = Route::new(PathType::IntraArea, 10, connected.to_vec());
         assert_eq!(shares(&connected, Weights::Capacity, &|_| None), None);
     }
 }

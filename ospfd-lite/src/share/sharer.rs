@@ -104,8 +104,8 @@ impl Sharer {
 
     fn change(&mut self, prefix: Prefix, route: Option<&Route>) -> FibChange {
         let wanted = route.and_then(|route| {
-            let shares = shares(route, self.weights, &|router| self.capacities.of(&prefix, router))?;
-            Some(Wanted { shares: self.intern(shares), originators: route.paths.len() })
+            let shares = shares(route, self.weights, &self.capacities.of_prefix(&prefix))?;
+            Some(Wanted { shares: self.intern(shares), originators: route.originators().len() })
         });
         FibChange { prefix, wanted }
     }

@@ -189,7 +189,7 @@ impl Net {
                 }
                 Output::Membership(membership) => assert!(membership.group.is_multicast()),
                 Output::Route(RouteChange::Install(prefix, route)) => {
-                    let own = route.paths.contains_key(&self.nodes[node].config.router_id);
+                    let own = route.has_originator(self.nodes[node].config.router_id);
                     assert!(own || !route.next_hops.is_empty(), "{prefix}: a route without next hop: {route:?}");
                     self.nodes[node].routes.insert(prefix, route);
                 }

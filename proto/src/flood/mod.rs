@@ -13,7 +13,7 @@ use crate::consts::{MAX_AGE, MAX_AGE_HOLD};
 use crate::ctx::Ctx;
 use crate::id::{Domain, IfaceId, LsaKey, RouterId};
 use crate::iface::Iface;
-use crate::lsa::{LsType, Lsa};
+use crate::lsa::{LsType, Lsa, LsaBody};
 use crate::lsdb::{Change, Entry, Limits, Lsdb, Source};
 use crate::neighbor::{Neighbor, NeighborEvent};
 use crate::state::{IfaceState, NeighborState};
@@ -31,6 +31,18 @@ pub struct Changed {
     pub old: Option<Lsa>,
     /// What is there now.
     pub new: Option<Lsa>,
+}
+
+/// Whether a DR makes the same of both instances of a Link-LSA: a server's alternates in its priority alone, as often as its
+/// cost changes.
+fn is_same_to_dr(changed: &Changed) -> bool {
+    let told = |lsa| match lsa {
+        &Some(Lsa { ref header, body: LsaBody::Link(ref body), .. }) if header.age < MAX_AGE => {
+            Some((body.options, &body.prefixes))
+        }
+        _ => None,
+    };
+    told(&changed.old).is_some_and(|old| told(&changed.new) == Some(old))
 }
 
 /// The router's protocol state without routing and origination.
@@ -93,6 +105,7 @@ impl Core {
         if let (LsType::LINK, Domain::Link(id)) = (ls_type, domain)
             && adv_router != self.router_id
             && self.ifaces.get(&id).is_some_and(|iface| iface.state == IfaceState::Dr)
+            && !is_same_to_dr(&changed)
         {
             self.ctx.origination_due = true;
         }

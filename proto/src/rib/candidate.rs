@@ -1,8 +1,8 @@
 //! The paths to one prefix, and the best of them.
 
 use std::cmp::Reverse;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::consts::LS_INFINITY;
@@ -34,24 +34,20 @@ pub(super) fn best<'k>(
     let candidates: Vec<Candidate<'_>> = listing.filter_map(|(key, metric)| candidate(key, metric, basis)).collect();
     let rank = |candidate: &Candidate<'_>| (candidate.distance, Reverse(candidate.area));
     let first = candidates.iter().map(rank).min()?;
-    let best: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| rank(candidate) == first).collect();
-
-    let mut paths: BTreeMap<RouterId, Arc<BTreeSet<NextHop>>> = BTreeMap::new();
+    let best = || candidates.iter().filter(|candidate| rank(candidate) == first);
     // A prefix that we originate ourselves needs no next hop, whoever else has it at the same distance.
-    let own = best.iter().any(|candidate| candidate.vertex.first_hops.is_empty());
-    for candidate in &best {
-        let hops = if own { Arc::default() } else { resolver.next_hops(&candidate.vertex.first_hops) };
-        match paths.entry(candidate.originator) {
-            Entry::Vacant(entry) => drop(entry.insert(hops)),
-            // It lists the prefix in several LSAs.
-            Entry::Occupied(mut entry) => Arc::make_mut(entry.get_mut()).extend(hops.iter().copied()),
+    let own = best().any(|candidate| candidate.vertex.first_hops.is_empty());
+    let mut paths = Vec::with_capacity(candidates.len());
+    let mut known = false;
+    for candidate in best() {
+        let hops = if own { &[] } else { resolver.next_hops(&candidate.vertex.first_hops) };
+        known |= !hops.is_empty();
+        paths.extend(hops.iter().map(|hop| (candidate.originator, Some(*hop))));
+        if hops.is_empty() {
+            paths.push((candidate.originator, None));
         }
     }
-    let next_hops: BTreeSet<NextHop> = paths.values().flat_map(|hops| hops.iter().copied()).collect();
-    if !own && next_hops.is_empty() {
-        return None;
-    }
-    Some(Arc::new(Route { path_type: PathType::IntraArea, distance: first.0, next_hops, paths }))
+    (own || known).then(|| Arc::new(Route::new(PathType::IntraArea, first.0, paths)))
 }
 
 /// The path that one LSA offers, if what it refers to can be reached (RFC 5340 §4.8.1).
@@ -70,30 +66,31 @@ fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candida
 /// Finds the addresses of first hops, each set of them once.
 pub(super) struct Resolver<'a> {
     basis: &'a Basis<'a>,
-    /// By the place of the set in memory: a tree has each set once ([`crate::spf`]), and two trees that have the same one find
-    /// the same.
-    known: BTreeMap<usize, Arc<BTreeSet<NextHop>>>,
+    /// Where the next hops of a set are, by the place of the set in memory: a tree has each set once ([`crate::spf`]), and two
+    /// trees that have the same one find the same.
+    known: BTreeMap<usize, Range<usize>>,
+    /// The next hops of all sets, one after the other.
+    found: Vec<NextHop>,
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(basis: &'a Basis<'a>) -> Self {
-        Resolver { basis, known: BTreeMap::new() }
+        Resolver { basis, known: BTreeMap::new(), found: Vec::new() }
     }
 
     /// The next hops of `hops`, without those whose address is not known.
-    fn next_hops(&mut self, hops: &'a Arc<BTreeSet<FirstHop>>) -> Arc<BTreeSet<NextHop>> {
-        let place = Arc::as_ptr(hops).addr();
-        if let Some(known) = self.known.get(&place) {
-            return Arc::clone(known);
-        }
+    fn next_hops(&mut self, hops: &'a Arc<BTreeSet<FirstHop>>) -> &[NextHop] {
         let Basis { lsdb, heard, now, .. } = *self.basis;
-        let resolve = |hop: &FirstHop| {
-            let gateway = neighbor_address(hop, lsdb, heard, now);
-            // On the link itself there is no router to hand the packet to.
-            (gateway.is_some() || hop.neighbor.is_none()).then_some(NextHop { iface: hop.iface, gateway })
-        };
-        let resolved: Arc<BTreeSet<NextHop>> = Arc::new(hops.iter().filter_map(resolve).collect());
-        self.known.insert(place, Arc::clone(&resolved));
-        resolved
+        let found = &mut self.found;
+        let range = self.known.entry(Arc::as_ptr(hops).addr()).or_insert_with(|| {
+            let from = found.len();
+            found.extend(hops.iter().filter_map(|hop| {
+                let gateway = neighbor_address(hop, lsdb, heard, now);
+                // On the link itself there is no router to hand the packet to.
+                (gateway.is_some() || hop.neighbor.is_none()).then_some(NextHop { iface: hop.iface, gateway })
+            }));
+            from..found.len()
+        });
+        self.found.get(range.clone()).unwrap_or_default()
     }
 }

@@ -77,13 +77,21 @@ fn servers_at_equal_distance_share_the_route_to_one_anycast_prefix() {
     let route = anycast(sample).unwrap();
     assert_eq!(
         route,
-        Route {
-            path_type: PathType::IntraArea,
-            distance: 110,
-            next_hops: (2..=4).map(to_server).collect(),
-            paths: (2..=4).map(|n| (RouterId(n), Arc::new(BTreeSet::from([to_server(n)])))).collect(),
-        }
+        Route::new(PathType::IntraArea, 110, (2..=4).map(|n| (RouterId(n), Some(to_server(n)))).collect())
     );
+}
+
+/// Paths come in any order and more than once; each originator leads to its own part of the next hops.
+#[test]
+fn paths_are_told_by_originator_and_next_hops_once() {
+    let path = |router: u32, hop: Option<u32>| (RouterId(router), hop.map(to_server));
+    let paths =
+        vec![path(9, Some(4)), path(2, Some(3)), path(7, None), path(2, None), path(9, Some(2)), path(2, Some(3))];
+    let route = Route::new(PathType::IntraArea, 1, paths);
+    assert_eq!(*route.next_hops, [to_server(2), to_server(3), to_server(4)]);
+    let told: Vec<_> = route.paths().map(|(router, at)| (router.0, route.hops_at(at).copied().collect())).collect();
+    assert_eq!(told, [(2, vec![to_server(3)]), (7, vec![]), (9, vec![to_server(2), to_server(4)])]);
+    assert_eq!([1, 2, 7, 9].map(|router| route.has_originator(RouterId(router))), [false, true, true, true]);
 }
 
 #[test]
@@ -92,7 +100,7 @@ fn the_lowest_distance_wins() {
     let sample = metrics.iter().fold(farm(), |sample, (n, m)| sample.prefixes(*n, 7, &[listed(ANYCAST, *m)]));
     let route = anycast(sample).unwrap();
     assert_eq!((route.distance, originators(&route)), (109, routers(&[3, 4])));
-    assert_eq!(route.next_hops, BTreeSet::from([to_server(3), to_server(4)]));
+    assert_eq!(*route.next_hops, [to_server(3), to_server(4)]);
 }
 
 #[test]
@@ -139,10 +147,10 @@ fn a_prefix_of_our_own_needs_no_next_hop() {
 
     let tied = anycast(sample.clone().prefixes(2, 7, &[listed(ANYCAST, 10)])).unwrap();
     assert_eq!((tied.distance, tied.next_hops.len(), originators(&tied)), (20, 0, routers(&[1, 2])));
-    assert!(tied.paths.values().all(|hops| hops.is_empty()));
+    assert!(tied.paths().all(|(_, hops)| hops.is_empty()));
 
     let nearer = anycast(sample.prefixes(2, 7, &[listed(ANYCAST, 9)])).unwrap();
-    assert_eq!((nearer.distance, nearer.next_hops), (19, BTreeSet::from([to_server(2)])));
+    assert_eq!((nearer.distance, &*nearer.next_hops), (19, &[to_server(2)][..]));
 }
 
 /// RFC 5340 §4.4.3.9: who originates the LSA and whom it names are always the same router.
@@ -152,7 +160,7 @@ fn a_prefix_that_another_router_says_is_ours_is_not() {
     assert_eq!(anycast(named_us), None);
     let and_has_it =
         farm().referring(2, 7, (LsType::ROUTER, 0, 1), &[listed(ANYCAST, 0)]).prefixes(3, 7, &[listed(ANYCAST, 100)]);
-    assert_eq!(anycast(and_has_it).unwrap().next_hops, BTreeSet::from([to_server(3)]));
+    assert_eq!(*anycast(and_has_it).unwrap().next_hops, [to_server(3)]);
 }
 
 #[test]
@@ -160,7 +168,7 @@ fn a_prefix_of_our_own_network_is_on_the_link() {
     let on_link = [listed("2001:db8:5::/64", 0)];
     let routes = Fixture::new(farm().referring(1, 5, (LsType::NETWORK, 5, 1), &on_link)).routes();
     let route = &routes[&prefix("2001:db8:5::/64")];
-    assert_eq!(route.next_hops, BTreeSet::from([NextHop { iface: IfaceId(5), gateway: None }]));
+    assert_eq!(*route.next_hops, [NextHop { iface: IfaceId(5), gateway: None }]);
     assert_eq!((route.distance, originators(route)), (10, routers(&[1])));
 }
 
@@ -172,7 +180,7 @@ fn a_prefix_of_a_remote_network_goes_over_the_router_before_it() {
         .referring(2, 8, (LsType::NETWORK, 8, 2), &[listed("2001:db8:8::/64", 0)]);
     let routes = Fixture::new(sample).routes();
     let route = &routes[&prefix("2001:db8:8::/64")];
-    assert_eq!((route.distance, &route.next_hops), (13, &BTreeSet::from([to_server(2)])));
+    assert_eq!((route.distance, &*route.next_hops), (13, &[to_server(2)][..]));
 }
 
 #[test]
@@ -185,8 +193,8 @@ fn a_next_hop_without_address_is_left_out_and_a_route_without_next_hop_does_not_
     };
     let both = missing_link(farm(), 2).prefixes(2, 7, &[listed(ANYCAST, 1)]).prefixes(3, 7, &[listed(ANYCAST, 1)]);
     let route = anycast(both).unwrap();
-    assert_eq!((&route.next_hops, originators(&route)), (&BTreeSet::from([to_server(3)]), routers(&[2, 3])));
-    assert_eq!(route.paths[&RouterId(2)].len(), 0);
+    assert_eq!((&*route.next_hops, originators(&route)), (&[to_server(3)][..], routers(&[2, 3])));
+    assert_eq!(route.paths().collect::<Vec<_>>(), [(RouterId(2), &[][..]), (RouterId(3), &[0])]);
 
     let mut fixture = Fixture::new(missing_link(farm(), 2).prefixes(2, 7, &[listed(ANYCAST, 1)]).prefixes(
         3,
@@ -198,7 +206,7 @@ fn a_next_hop_without_address_is_left_out_and_a_route_without_next_hop_does_not_
     let address = link_local(2, 99);
     fixture.heard.insert(NeighborId { iface: IfaceId(5), router: RouterId(2) }, address);
     let next_hop = NextHop { iface: IfaceId(5), gateway: Some(address) };
-    assert_eq!(fixture.routes()[&prefix(ANYCAST)].next_hops, BTreeSet::from([next_hop]));
+    assert_eq!(*fixture.routes()[&prefix(ANYCAST)].next_hops, [next_hop]);
 }
 
 #[test]
@@ -251,7 +259,7 @@ fn at_equal_distance_the_area_with_the_larger_id_has_the_route() {
     let routes = all(&Basis { trees: &trees, lsdb: &lsdb, heard: &heard, now: NOW });
     let route = &routes[&prefix(ANYCAST)];
     assert_eq!(originators(route), routers(&[3]));
-    assert_eq!(route.next_hops, BTreeSet::from([NextHop { iface: IfaceId(6), gateway: Some(link_local(3, 13)) }]));
+    assert_eq!(*route.next_hops, [NextHop { iface: IfaceId(6), gateway: Some(link_local(3, 13)) }]);
 }
 
 #[test]

@@ -199,9 +199,15 @@ pub(crate) fn routes(topology: &Topology, root: usize) -> BTreeMap<Prefix, sync:
         }
         let next_hops: BTreeSet<NextHop> = by_originator.values().flatten().copied().collect();
         if own || !next_hops.is_empty() {
-            let paths =
-                by_originator.into_iter().map(|(originator, hops)| (originator, sync::Arc::new(hops))).collect();
-            let route = Route { path_type: PathType::IntraArea, distance, next_hops, paths };
+            let hops_or_none = |hops: BTreeSet<NextHop>| {
+                let none = hops.is_empty().then_some(None);
+                hops.into_iter().map(Some).chain(none)
+            };
+            let paths = by_originator
+                .into_iter()
+                .flat_map(|(originator, hops)| hops_or_none(hops).map(move |hop| (originator, hop)))
+                .collect();
+            let route = Route::new(PathType::IntraArea, distance, paths);
             routes.insert(prefix(number), sync::Arc::new(route));
         }
     }

@@ -4,6 +4,7 @@
 //! dies, the group is kept and only its slots change hands: the cost does not depend on the number of prefixes. Which number a
 //! prefix uses at the kernel counts too, so that the groups of a former life are taken over with their tables.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::{Place, SLOT_GROUPS, place, slot_id};
 use super::model::{GroupKind, Kernel, Member, Target};
 use super::plan::SlotTables;
-use crate::share::{Shares, assign};
+use crate::share::{Shares, Table, assign};
 
 /// How next hops are shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +153,7 @@ impl Groups {
 
     /// Gives up slot groups whose identifiers somebody else has taken or whose group is of another kind now. Their prefixes
     /// need another one, which continues their tables.
-    fn leave_unusable(&mut self, prefixes: &mut BTreeSet<Prefix>, kernel: &Kernel) -> BTreeMap<u32, Vec<Member>> {
+    fn leave_unusable(&mut self, prefixes: &mut BTreeSet<Prefix>, kernel: &Kernel) -> SlotTables {
         let mut left = BTreeMap::new();
         let unusable: Vec<u32> =
             self.groups.keys().filter(|number| !is_usable(kernel, **number, self.slots)).copied().collect();
@@ -197,7 +198,7 @@ impl Groups {
     fn join(
         &mut self,
         joining: BTreeMap<Arc<Shares>, Joining>,
-        (left, kernel): (&BTreeMap<u32, Vec<Member>>, &Kernel),
+        (left, kernel): (&SlotTables, &Kernel),
     ) -> BTreeSet<u32> {
         let mut changed = BTreeSet::new();
         let mut others: Vec<(Arc<Shares>, Joining)> = Vec::new();
@@ -221,7 +222,7 @@ impl Groups {
                 continue;
             };
             let before = self.before(heir, (left, kernel));
-            let Some(table) = assign(&shares, self.slots as usize, &before) else { continue };
+            let Some(table) = assign(&shares, self.slots as usize, before.as_deref()) else { continue };
             self.forget(number);
             self.tables.insert(number, table);
             self.number_of.insert(Arc::clone(&shares), number);
@@ -251,11 +252,15 @@ impl Groups {
     }
 
     /// The table that a group continues.
-    fn before(&self, heir: Option<u32>, (left, kernel): (&BTreeMap<u32, Vec<Member>>, &Kernel)) -> Vec<Option<Member>> {
-        let Some(number) = heir else { return Vec::new() };
+    fn before<'a>(
+        &'a self,
+        heir: Option<u32>,
+        (left, kernel): (&'a SlotTables, &Kernel),
+    ) -> Option<Cow<'a, Table<Member>>> {
+        let number = heir?;
         let known = left.get(&number).or_else(|| self.tables.get(&number));
-        let known = known.map(|table| table.iter().copied().map(Some).collect());
-        known.or_else(|| kernel.slots.get(&number).map(|group| group.table(self.slots))).unwrap_or_default()
+        let read = || kernel.slots.get(&number).map(|group| group.table(self.slots).into_iter().collect());
+        known.map(Cow::Borrowed).or_else(|| read().map(Cow::Owned))
     }
 
     /// How a prefix is shared without slot groups; an error if one is to share it.
@@ -336,8 +341,8 @@ fn is_usable(kernel: &Kernel, number: u32, slots: u32) -> bool {
 
 /// The weights as groups and routes have them.
 fn scaled(shares: &Shares, most: usize) -> BTreeMap<Member, u16> {
-    let greatest = shares.values().copied().max().unwrap_or(1).max(1);
-    let least = shares.values().copied().min().unwrap_or(1);
+    let greatest = shares.weights().max().unwrap_or(1).max(1);
+    let least = shares.weights().min().unwrap_or(1);
     let scale = |weight: u32| {
         if least == greatest {
             return 1;
@@ -345,5 +350,5 @@ fn scaled(shares: &Shares, most: usize) -> BTreeMap<Member, u16> {
         let scaled = (u64::from(weight) * u64::from(MOST_WEIGHT) + u64::from(greatest) / 2) / u64::from(greatest);
         u16::try_from(scaled).unwrap_or(u16::MAX).max(1)
     };
-    shares.iter().take(most).map(|(member, weight)| (*member, scale(*weight))).collect()
+    shares.iter().take(most).map(|(member, weight)| (member, scale(weight))).collect()
 }

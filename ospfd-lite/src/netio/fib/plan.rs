@@ -12,6 +12,7 @@ use ospf_proto::lsa::Prefix;
 
 use super::ids::{OBJECT_IDS, slot_id};
 use super::model::{Foreign, GroupKind, Kernel, Member, Object, RTPROT_KERNEL, Target, Use};
+use crate::share::Table;
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(crate) struct Plan {
 }
 
 /// The tables of the slot groups, by their numbers.
-pub(crate) type SlotTables = BTreeMap<u32, Vec<Member>>;
+pub(crate) type SlotTables = BTreeMap<u32, Table<Member>>;
 
 /// What is wished for.
 #[derive(Clone, Copy, Debug)]
@@ -217,13 +218,14 @@ impl<'a> Planner<'a> {
 
     /// Makes a slot group what it is to be. Of a new one all slots are there before its group is; slots of one that is there are
     /// pointed elsewhere when those routes have gone that are to leave it.
-    fn set_slots(&mut self, number: u32, table: &[Member]) {
+    fn set_slots(&mut self, number: u32, table: &Table<Member>) {
         let empty = Default::default();
         let group = self.kernel.slots.get(&number).unwrap_or(&empty);
         let count = table.len() as u32;
         let mut whole = group.is_whole(count);
         let mut slots = group.slots.iter().peekable();
-        for (index, member) in (0..).zip(table) {
+        for (index, member) in (0..).zip(table.iter()) {
+            let Some(member) = member else { continue };
             let id = slot_id(number, Some(index));
             match slots.next_if(|(at, _)| **at == index).map(|(_, known)| known) {
                 Some(Some(known)) if known == member => {}

@@ -110,7 +110,9 @@ impl Bed {
     /// What a prefix is to go to.
     fn goal(&self, prefix: &Prefix) -> Option<Resolved> {
         Some(match self.groups.targets().get(prefix)? {
-            Target::Slots(number) => Resolved::Table(self.groups.tables()[number].iter().copied().map(Some).collect()),
+            Target::Slots(number) => {
+                Resolved::Table(self.groups.tables()[number].iter().map(Option::<&Member>::copied).collect())
+            }
             target => Resolved::Target(target.clone()),
         })
     }

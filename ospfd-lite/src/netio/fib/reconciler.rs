@@ -173,7 +173,7 @@ impl<P: Port> Reconciler<P> {
             Target::Slots(number) => kernel.slots.get(number).is_some_and(|group| {
                 let table = self.groups.tables().get(number);
                 table.is_some_and(|table| {
-                    group.is_whole(table.len() as u32) && table.iter().eq(group.slots.values().flatten())
+                    group.is_whole(table.len() as u32) && table.iter().eq(group.slots.values().map(Option::as_ref))
                 })
             }),
             _ => true,
@@ -439,8 +439,7 @@ impl<P: Port> Reconciler<P> {
         if wanted.shares.keys().all(usable) {
             return Some(Arc::clone(&wanted.shares)).filter(|shares| !shares.is_empty());
         }
-        let shares: Shares =
-            wanted.shares.iter().filter(|(member, _)| usable(member)).map(|(m, weight)| (*m, *weight)).collect();
+        let shares: Shares = wanted.shares.iter().filter(|(member, _)| usable(member)).collect();
         (!shares.is_empty()).then(|| Arc::new(shares))
     }
 

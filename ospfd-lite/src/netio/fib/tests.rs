@@ -1,6 +1,5 @@
 //! The reconciler over a kernel that refuses, forgets and is changed by others.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::Ipv6Addr;
@@ -198,7 +197,7 @@ async fn what_changes_in_silence_is_found_by_the_audit() {
 async fn a_link_that_goes_down_takes_its_gateways_out_of_the_slots() {
     let mut reconciler = reconciler(|_| None);
     let far = Member { iface: 2, ..member(7) };
-    let shares = BTreeMap::from([(member(1), 1), (far, 1)]);
+    let shares = [(member(1), 1), (far, 1)].into_iter().collect();
     let wanted = Some(Wanted { shares: Arc::new(shares), originators: 2 });
     reconciler.apply(vec![FibChange { prefix: prefix(), wanted }]);
     assert_eq!(
