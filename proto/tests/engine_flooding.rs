@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{Net, area_key, assert_exact, lan, ms, pair, prefix, raw_lsa, rid, row, secs, strange, updates};
 use ospf_proto::consts::{ALL_SPF_ROUTERS, INITIAL_SEQUENCE, MAX_AGE};
+use ospf_proto::ctx::Timer;
 use ospf_proto::engine::{Command, Companion};
 use ospf_proto::id::{AreaId, Domain, LsaKey};
 use ospf_proto::lsa::{LsType, Lsa, LsaHeader};
@@ -131,6 +132,46 @@ fn an_lsa_is_retransmitted_until_it_is_acknowledged_and_not_after() {
     net.run(secs(20));
     assert_eq!(sent_lsas(&net, 0).len(), 4, "once, and once for each lost acknowledgment");
     assert!(net.engine(0).view().unacknowledged().is_empty());
+}
+
+/// The link has one timer; each neighbor has its deadline.
+#[test]
+fn each_neighbor_of_a_link_is_retransmitted_to_at_its_own_time() {
+    let mut net = lan(3);
+    net.run(secs(5));
+    for router in [0, 1] {
+        net.lose(router, PacketType::LsAck, (0, 1_000_000));
+    }
+    net.forget();
+    let start = net.now;
+    // The DR owes to router 1 what router 0 sends, and to router 0 what router 1 sends later.
+    net.forge_lsas(0, (0, 2), vec![raw_lsa(&strange(1), INITIAL_SEQUENCE, &[])]);
+    net.run(ms(400));
+    net.forge_lsas(0, (1, 2), vec![raw_lsa(&strange(2), INITIAL_SEQUENCE, &[])]);
+    net.run(secs(3));
+    let retransmitted = |net: &Net| -> Vec<(u128, usize, u32)> {
+        let to = |dst| (0..2).find(|router| net.address(*router, 0) == dst);
+        let sent = net.packets(2).into_iter().filter_map(|(at, dst, body)| match body {
+            PacketBody::LsUpd(update) => Some((at.since(start).as_millis(), to(dst)?, update.lsas)),
+            _ => None,
+        });
+        sent.flat_map(|(at, to, lsas)| lsas.into_iter().map(move |l| (at, to, l.header.link_state_id.0))).collect()
+    };
+    let (one, two) = (|at| (at, 1, 1), |at| (at, 0, 2));
+    assert_eq!(retransmitted(&net), [one(1000), two(1400), one(2000), two(2400), one(3000), two(3400)]);
+    // The one acknowledges: the other is served on.
+    let header = net.lsa(2, &strange(1)).unwrap().header;
+    net.forge(0, (1, 2), PacketBody::LsAck(LsAck { headers: vec![header] }));
+    net.forget();
+    net.run(secs(2));
+    assert_eq!(retransmitted(&net), [two(4400), two(5400)]);
+    // The link goes down while one still owes: no timer is left.
+    net.set_link(2, 0, false);
+    for _ in 0..20 {
+        let next = net.engine(2).next_timer();
+        assert!(!matches!(next, Some((_, Timer::LsUpdRxmt(_)))), "{next:?}");
+        net.run(ms(100));
+    }
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! What every stage from here on shares in a turn: the time, the timers, and the list of effects.
+//! What every stage from here on shares in a turn: the time, the timers, the retransmission lists, and the list of effects.
 //!
 //! Protocol code neither sends nor logs: it appends [`Effect`]s, and the engine hands them out in order.
 
 mod event;
+mod retransmissions;
 mod timers;
 
 use std::net::Ipv6Addr;
 
 pub use event::{DropReason, Event};
+pub use retransmissions::Retransmissions;
 pub use timers::{Timer, Timers};
 
 use crate::id::IfaceId;
@@ -55,6 +57,8 @@ pub struct Ctx {
     pub now: Instant,
     /// Every running timer.
     pub timers: Timers,
+    /// What the neighbors have not acknowledged.
+    pub retransmissions: Retransmissions,
     /// What is to be done, in order.
     pub effects: Vec<Effect>,
     /// Something that our own LSAs describe has changed: an interface, an adjacency, a DR.

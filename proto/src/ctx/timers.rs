@@ -20,8 +20,8 @@ pub enum Timer {
     DdRxmt(NeighborId),
     /// Repeat the Link State Request (RFC 2328 §10.9).
     LsReqRxmt(NeighborId),
-    /// Retransmit unacknowledged LSAs (RFC 2328 §13.6).
-    LsUpdRxmt(NeighborId),
+    /// Retransmit unacknowledged LSAs to the neighbors of a link that are due (RFC 2328 §13.6).
+    LsUpdRxmt(IfaceId),
     /// Send the delayed acknowledgments (RFC 2328 §13.5).
     DelayedAck(IfaceId),
     /// An own LSA may be originated again (RFC 2328 §12.4, MinLSInterval).

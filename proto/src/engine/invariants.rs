@@ -4,6 +4,7 @@ use crate::ctx::Timer;
 use crate::engine::Engine;
 use crate::id::LsaKey;
 use crate::lsdb::Entry;
+use crate::neighbor::Neighbor;
 use crate::rib::Basis;
 use crate::spf::Graph;
 
@@ -31,18 +32,19 @@ impl Engine {
         // On a crowded link each turn looks at some of the neighbors, many turns at all of them.
         let (all, crowded) = (limit > CHECKED_LSAS, self.core.neighbors().count() > CROWD);
         let looked_at = |number: usize| all || !crowded || number % CROWD == self.turns as usize % CROWD;
+        let lists = &self.core.ctx.retransmissions;
+        let short = all || lists.len() <= CHECKED_LSAS;
         for (_, neighbor) in self.core.neighbors().enumerate().filter(|(number, _)| looked_at(*number)) {
-            let timer = Timer::LsUpdRxmt(neighbor.id);
-            let waiting = !neighbor.retransmissions.is_empty();
-            if self.core.ctx.timers.is_running(timer) != waiting {
-                return Err(format!("{:?}: retransmission timer and list differ", neighbor.id));
-            }
-            // Of a long list the first are looked at: each goes the way of them all.
-            if let Some(key) =
-                neighbor.retransmissions.iter().take(CHECKED_LSAS).find(|key| self.core.lsdb.get(key).is_none())
-            {
-                return Err(format!("{:?}: {key} is to be retransmitted and not in the LSDB", neighbor.id));
-            }
+            self.check_list_of(neighbor, short)?;
+        }
+        // Of long lists the first are looked at: each goes the way of them all.
+        let mut listed = lists.iter().take(if all { usize::MAX } else { CHECKED_LSAS });
+        if let Some((iface, key, _)) = listed.find(|(_, key, _)| self.core.lsdb.get(key).is_none()) {
+            return Err(format!("interface {iface}: {key} is to be retransmitted and not in the LSDB"));
+        }
+        let owed = |n: &Neighbor| n.unacknowledged;
+        if short && lists.iter().map(|(_, _, who)| who.len()).sum::<usize>() != self.core.neighbors().map(owed).sum() {
+            return Err("the retransmission lists hold what no neighbor knows of".to_owned());
         }
         if let Some((at, timer)) = self.next_timer()
             && at <= now
@@ -65,6 +67,23 @@ impl Engine {
         let basis = Basis { trees: &self.trees, lsdb: &self.core.lsdb, heard: &heard, now };
         if !self.rib.is_exact(&basis) {
             return Err("the routing table is not what the LSDB gives".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The length and the deadline that a neighbor knows are those of its retransmission list, and the timer of the link is in
+    /// time for it. To count it, all lists of the link are gone through: only if they are `short`.
+    fn check_list_of(&self, neighbor: &Neighbor, short: bool) -> Result<(), String> {
+        let (ctx, id) = (&self.core.ctx, neighbor.id);
+        if short && ctx.retransmissions.of(id).count() != neighbor.unacknowledged {
+            return Err(format!("{id:?}: the retransmission list is not as long as the neighbor says"));
+        }
+        if neighbor.retransmit_at.is_some() != (neighbor.unacknowledged > 0) {
+            return Err(format!("{id:?}: retransmission deadline and list differ"));
+        }
+        let timer = ctx.timers.deadline(Timer::LsUpdRxmt(id.iface));
+        if neighbor.retransmit_at.is_some_and(|at| timer.is_none_or(|timer| timer > at)) {
+            return Err(format!("{id:?}: the retransmission timer of the link comes too late or never"));
         }
         Ok(())
     }

@@ -151,7 +151,7 @@ impl Engine {
             Timer::Inactivity(id) => core.neighbor_event(id.iface, id.router, NeighborEvent::InactivityTimer),
             Timer::DdRxmt(id) => self.with_neighbor(id, |neighbor, ctx, local| neighbor.resend_dd(ctx, local)),
             Timer::LsReqRxmt(id) => self.with_neighbor(id, |neighbor, ctx, local| neighbor.request_next(ctx, local)),
-            Timer::LsUpdRxmt(id) => core.retransmit(id),
+            Timer::LsUpdRxmt(iface) => core.retransmit(iface),
             Timer::DelayedAck(iface) => core.send_delayed_acks(iface),
             Timer::MinLsInterval(_) => core.ctx.origination_due = true,
             Timer::Refresh(key) => self.origin.refresh(core, key),

@@ -1,6 +1,6 @@
 //! A read-only view for `show` commands, metrics and the daemons' own decisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,7 +195,7 @@ impl<'a> View<'a> {
             dead_in: ctx.timers.left(Timer::Inactivity(neighbor.id), ctx.now),
             since: ctx.now.since(neighbor.since),
             requests: neighbor.requests.len(),
-            retransmissions: neighbor.retransmissions.len(),
+            retransmissions: neighbor.unacknowledged,
             summaries: neighbor.summary.len(),
         }
     }
@@ -263,17 +263,16 @@ impl<'a> View<'a> {
     /// The LSAs of ours that some neighbor has not acknowledged.
     pub fn unacknowledged(&self) -> Vec<Unacknowledged> {
         let ours = self.router_id();
-        let neighbors = self.engine.core.neighbors();
-        let missing = neighbors.flat_map(|n| n.retransmissions.iter().map(move |key| (n.id.router, *key)));
-        missing
-            .filter(|(_, key)| key.adv_router == ours)
-            .map(|(neighbor, key)| Unacknowledged { key, neighbor })
-            .collect()
+        let of_ours = self.engine.core.ctx.retransmissions.iter().filter(|(_, key, _)| key.adv_router == ours);
+        // By neighbor, each list in its order.
+        let missing: BTreeSet<(IfaceId, RouterId, LsaKey)> =
+            of_ours.flat_map(|(iface, key, waiting)| waiting.iter().map(move |r| (iface, *r, *key))).collect();
+        missing.into_iter().map(|(_, neighbor, key)| Unacknowledged { key, neighbor }).collect()
     }
 
     /// How many of our flushed LSAs some neighbor has not acknowledged yet (RFC 2328 §14).
     pub fn flushes_pending(&self) -> usize {
-        let waits = |key: &&LsaKey| self.engine.core.neighbors().any(|n| n.retransmissions.contains(*key));
+        let waits = |key: &&LsaKey| self.engine.core.is_unacknowledged(key);
         self.lsdb().max_aged(self.now()).filter(|key| key.adv_router == self.router_id()).filter(waits).count()
     }
 

@@ -65,7 +65,7 @@ impl Core {
         for header in &ack.headers {
             let Some(domain) = domain_of(header.ls_type, area, iface_id) else { continue };
             let key = header.key(domain);
-            if !neighbor.retransmissions.contains(&key) {
+            if !self.ctx.retransmissions.contains(from, &key) {
                 continue;
             }
             let have = self.lsdb.get(&key).map(|entry| entry.header(self.ctx.now));
@@ -78,27 +78,29 @@ impl Core {
         }
     }
 
-    /// Sends a neighbor what it has not acknowledged (Timer::LsUpdRxmt; RFC 2328 §13.6).
-    pub fn retransmit(&mut self, to: NeighborId) {
-        let Some(iface) = self.ifaces.get(&to.iface) else { return };
-        let Some(neighbor) = iface.neighbors.get(&to.router) else { return };
+    /// Sends the neighbors of a link that are due what they have not acknowledged (Timer::LsUpdRxmt; RFC 2328 §13.6).
+    pub fn retransmit(&mut self, iface_id: IfaceId) {
+        let now = self.ctx.now;
+        let Some(iface) = self.ifaces.get_mut(&iface_id) else { return };
         let local = iface.local();
-        let mut room = local.body_room().saturating_mul(RETRANSMIT_PACKETS);
-        let mut groups = Vec::new();
-        for key in &neighbor.retransmissions {
-            let Some(entry) = self.lsdb.get(key) else { continue };
-            let size = entry.lsa().raw.len();
-            if size > room && !groups.is_empty() {
-                break;
+        for neighbor in iface.neighbors.values_mut().filter(|n| n.retransmit_at.is_some_and(|at| at <= now)) {
+            let mut room = local.body_room().saturating_mul(RETRANSMIT_PACKETS);
+            let mut groups = Vec::new();
+            for key in self.ctx.retransmissions.of(neighbor.id).take(neighbor.unacknowledged) {
+                let Some(entry) = self.lsdb.get(key) else { continue };
+                let size = entry.lsa().raw.len();
+                if size > room && !groups.is_empty() {
+                    break;
+                }
+                room = room.saturating_sub(size);
+                groups.push(vec![*key]);
             }
-            room = room.saturating_sub(size);
-            groups.push(vec![*key]);
+            let dst = neighbor.address;
+            send_updates(&mut self.ctx, &self.lsdb, (&local, dst), &groups);
+            neighbor.retransmit_at = Some(now + local.retransmit_interval);
         }
-        let dst = neighbor.address;
-        let waiting = !neighbor.retransmissions.is_empty();
-        send_updates(&mut self.ctx, &self.lsdb, (&local, dst), &groups);
-        if waiting {
-            self.ctx.timers.set(Timer::LsUpdRxmt(to), self.ctx.now + local.retransmit_interval);
+        if let Some(next) = iface.neighbors.values().filter_map(|n| n.retransmit_at).min() {
+            self.ctx.timers.set(Timer::LsUpdRxmt(iface_id), next);
         }
     }
 }

@@ -87,10 +87,8 @@ impl Core {
             // An acknowledgment still held back is of the instance before: sent now, it would be taken for one of
             // what the neighbor may have learned anew since, and what we flood instead answers it as well.
             iface.delayed_acks.remove(&key);
-            for neighbor in iface.neighbors.values_mut() {
-                neighbor.acknowledged(&mut self.ctx, &key);
-            }
         }
+        self.unlist(&key);
         let (change, before) = self.lsdb.replace(domain, lsa, source, now);
         if change != Change::Refreshed {
             let old = before.map(Entry::into_lsa);
@@ -117,10 +115,24 @@ impl Core {
         let Some(entry) = self.lsdb.remove(key) else { return };
         self.sent_back.remove(key);
         self.heard_own.remove(key);
-        for neighbor in self.ifaces.values_mut().flat_map(|iface| iface.neighbors.values_mut()) {
-            neighbor.acknowledged(&mut self.ctx, key);
-        }
+        self.unlist(key);
         self.note_change(Changed { key: *key, old: Some(entry.into_lsa()), new: None });
+    }
+
+    /// Takes an LSA off every retransmission list.
+    fn unlist(&mut self, key: &LsaKey) {
+        for iface in self.ifaces.values_mut() {
+            for router in self.ctx.retransmissions.remove_all(iface.id, key) {
+                if let Some(neighbor) = iface.neighbors.get_mut(&router) {
+                    neighbor.unlisted();
+                }
+            }
+        }
+    }
+
+    /// Whether some neighbor has not acknowledged an LSA.
+    pub fn is_unacknowledged(&self, key: &LsaKey) -> bool {
+        self.ifaces.keys().any(|iface| !self.ctx.retransmissions.waiting(*iface, key).is_empty())
     }
 
     /// Every neighbor.
@@ -153,7 +165,7 @@ impl Core {
         }
         let mut ours = false;
         for key in aged {
-            if !self.neighbors().any(|n| n.retransmissions.contains(&key)) {
+            if !self.is_unacknowledged(&key) {
                 self.remove(&key);
                 ours |= key.adv_router == self.router_id;
             }

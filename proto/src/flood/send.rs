@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
 use crate::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, INF_TRANS_DELAY};
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Timer};
 use crate::flood::Core;
 use crate::id::{IfaceId, LsaKey, NeighborId};
 use crate::lsa::{Recency, compare};
@@ -38,9 +38,9 @@ impl Core {
         let Some(iface) = self.ifaces.get_mut(&iface_id).filter(|iface| iface.carries(key.domain)) else {
             return false;
         };
-        let interval = iface.params.retransmit_interval;
-        let mut added = false;
-        let mut loaded = Vec::new();
+        let retransmit_at = self.ctx.now + iface.params.retransmit_interval;
+        let waiting = self.ctx.retransmissions.waiting(iface_id, &key);
+        let (mut listed, mut loaded) = (Vec::new(), Vec::new());
         // (1) each neighbor
         for neighbor in iface.neighbors.values_mut() {
             // (a)
@@ -66,8 +66,15 @@ impl Core {
                 continue;
             }
             // (d)
-            neighbor.await_ack(&mut self.ctx, key, interval);
-            added = true;
+            if waiting.binary_search(&neighbor.id.router).is_err() {
+                neighbor.listed(retransmit_at);
+            }
+            listed.push(neighbor.id.router);
+        }
+        let added = !listed.is_empty();
+        if added {
+            self.ctx.retransmissions.add_all(iface_id, key, listed);
+            self.ctx.timers.set_if_idle(Timer::LsUpdRxmt(iface_id), retransmit_at);
         }
         for router in loaded {
             self.continue_loading(iface_id, router);

@@ -224,7 +224,8 @@ impl Iface {
         for router in routers {
             self.neighbor_event(ctx, lsdb, (router, NeighborEvent::KillNbr));
         }
-        for timer in [Timer::Hello(self.id), Timer::Wait(self.id), Timer::DelayedAck(self.id)] {
+        let id = self.id;
+        for timer in [Timer::Hello(id), Timer::Wait(id), Timer::DelayedAck(id), Timer::LsUpdRxmt(id)] {
             ctx.timers.clear(timer);
         }
         if self.is_designated() {

@@ -106,8 +106,11 @@ pub struct Neighbor {
     pub requests: BTreeMap<LsaKey, LsaHeader>,
     /// LSAs asked for in the last Link State Request and still missing.
     outstanding: BTreeSet<LsaKey>,
-    /// LSAs sent and not acknowledged (Link state retransmission list); the instance is the one in the LSDB.
-    pub retransmissions: BTreeSet<LsaKey>,
+    /// How many LSAs were sent to it and not acknowledged: the length of its Link state retransmission list, which is in
+    /// [`Ctx::retransmissions`]; the instance is the one in the LSDB.
+    pub unacknowledged: usize,
+    /// When they are sent again; none: there are none. The timer is that of the link.
+    pub retransmit_at: Option<Instant>,
     /// We are master of the exchange.
     master: bool,
     /// DD sequence number.
@@ -134,7 +137,8 @@ impl Neighbor {
             summary: VecDeque::new(),
             requests: BTreeMap::new(),
             outstanding: BTreeSet::new(),
-            retransmissions: BTreeSet::new(),
+            unacknowledged: 0,
+            retransmit_at: None,
             master: false,
             dd_sequence,
             dd_received: None,
@@ -226,23 +230,45 @@ impl Neighbor {
         self.summary.clear();
         self.requests.clear();
         self.outstanding.clear();
-        self.retransmissions.clear();
+        if self.unacknowledged > 0 {
+            ctx.retransmissions.clear(self.id, self.unacknowledged);
+        }
+        self.unacknowledged = 0;
+        self.retransmit_at = None;
         ctx.timers.clear(Timer::LsReqRxmt(self.id));
-        ctx.timers.clear(Timer::LsUpdRxmt(self.id));
     }
 
     /// Puts an LSA on the retransmission list.
     pub fn await_ack(&mut self, ctx: &mut Ctx, key: LsaKey, retransmit_interval: Duration) {
-        self.retransmissions.insert(key);
-        ctx.timers.set_if_idle(Timer::LsUpdRxmt(self.id), ctx.now + retransmit_interval);
+        let at = ctx.now + retransmit_interval;
+        if ctx.retransmissions.add(self.id, key) {
+            self.listed(at);
+        }
+        // If it runs it is due before: RxmtInterval is the same for the whole link.
+        ctx.timers.set_if_idle(Timer::LsUpdRxmt(self.id.iface), at);
     }
 
     /// Takes an LSA off the retransmission list; says whether it was there.
     pub fn acknowledged(&mut self, ctx: &mut Ctx, key: &LsaKey) -> bool {
-        let was = self.retransmissions.remove(key);
-        if self.retransmissions.is_empty() {
-            ctx.timers.clear(Timer::LsUpdRxmt(self.id));
+        let was = ctx.retransmissions.remove(self.id, key);
+        if was {
+            self.unlisted();
         }
         was
+    }
+
+    /// One more LSA is on its retransmission list; if it is the first, it is sent again `at` that time.
+    pub fn listed(&mut self, at: Instant) {
+        self.unacknowledged += 1;
+        self.retransmit_at.get_or_insert(at);
+    }
+
+    /// One LSA less is on its retransmission list. The timer of the link runs on: to look for the next neighbor that is due
+    /// at each acknowledgment costs more than a wake-up for nothing.
+    pub fn unlisted(&mut self) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        if self.unacknowledged == 0 {
+            self.retransmit_at = None;
+        }
     }
 }
