@@ -67,10 +67,9 @@ impl FarmRow {
 
     /// The row of a prefix.
     pub fn of(router: &Daemon, prefix: Ipv6Network) -> Result<Self> {
-        let rows = Self::all(router)?;
-        rows.into_iter()
-            .find(|row| row.prefix.parse() == Ok(prefix))
-            .with_context(|| format!("show farm has no {prefix}"))
+        let answer = router.command(&["show", "farm", &prefix.to_string(), "--json"])?;
+        let [row] = serde_json::from_str(&answer).with_context(|| format!("understanding show farm {prefix}"))?;
+        Ok(row)
     }
 
     /// The weight of an originator, 0 if it is none.

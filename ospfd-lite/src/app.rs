@@ -209,6 +209,12 @@ impl App {
                 let probes = self.prober.as_ref().map(Prober::outcomes);
                 Response::of(&farm::farms(&view, &mut self.fib, &self.sharer, probes))
             }
+            ["show", "farm", prefix] => {
+                let probes = self.prober.as_ref().map(Prober::outcomes);
+                let farm = parse_prefix(prefix)
+                    .and_then(|prefix| farm::of(&view, &mut self.fib, (&self.sharer, probes), &prefix));
+                farm.map_or_else(Response::Error, |farm| Response::of(&[farm]))
+            }
             ["show", "counters"] => {
                 let mut counters = driver.counters();
                 counters.fib = Some(self.fib.counters());

@@ -50,7 +50,8 @@ enum Command {
     Show {
         /// What to show.
         subject: Subject,
-        /// With `route`: one prefix and the word `explain`, for the LSAs, the path and the weights behind it.
+        /// With `route`: one prefix and the word `explain`, for the LSAs, the path and the weights behind it. With `farm`: one
+        /// prefix.
         #[arg(num_args = 0..=2, value_names = ["PREFIX", "explain"])]
         of: Vec<String>,
         /// Print JSON.
@@ -126,7 +127,10 @@ fn command(command: Command) -> anyhow::Result<()> {
         Command::Show { subject, of, json, control } => {
             let words = std::iter::once(subject.word()).chain(of.iter().map(String::as_str));
             let answer = client::ask(&control, &Request::new("show", words))?;
-            let rendered = if of.is_empty() { subject.word() } else { "text" };
+            let rendered = match subject {
+                Subject::Route if !of.is_empty() => "text",
+                _ => subject.word(),
+            };
             println!("{}", render::subject(rendered, answer, json)?);
             Ok(())
         }

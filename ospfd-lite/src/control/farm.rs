@@ -78,7 +78,7 @@ pub type Probes<'a> = Option<&'a BTreeMap<Way, Outcome>>;
 /// The prefixes that several routers originate, or that somebody tells the capacity for.
 pub fn prefixes(view: &View<'_>, sharer: &Sharer) -> BTreeSet<Prefix> {
     let told = sharer.capacities().prefixes();
-    let anycast = view.routes().iter().filter(|(_, route)| route.originators().len() > 1).map(|(prefix, _)| *prefix);
+    let anycast = view.routes().iter().filter(|(_, route)| is_anycast(route)).map(|(prefix, _)| *prefix);
     anycast.chain(told).collect()
 }
 
@@ -88,6 +88,26 @@ pub fn farms(view: &View<'_>, fib: &mut Fib, sharer: &Sharer, probes: Probes<'_>
     let prefixes = prefixes(view, sharer);
     let names = interface_names(view);
     prefixes.iter().map(|prefix| farm((view, &names), (fib, probes), sharer, prefix)).collect()
+}
+
+/// How one of them is; an error in words if it is none.
+pub fn of(
+    view: &View<'_>,
+    fib: &mut Fib,
+    (sharer, probes): (&Sharer, Probes<'_>),
+    prefix: &Prefix,
+) -> Result<Farm, String> {
+    if !view.routes().get(prefix).is_some_and(|route| is_anycast(route)) && !sharer.capacities().is_told(prefix) {
+        return Err(format!(
+            "no farm serves {prefix}: fewer than two routers originate it, and nobody states a capacity"
+        ));
+    }
+    fib.count_packets();
+    Ok(farm((view, &interface_names(view)), (fib, probes), sharer, prefix))
+}
+
+fn is_anycast(route: &Route) -> bool {
+    route.originators().len() > 1
 }
 
 fn farm(

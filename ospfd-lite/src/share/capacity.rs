@@ -131,6 +131,11 @@ impl Capacities {
         self.claims.keys().copied()
     }
 
+    /// Whether somebody says something of a prefix.
+    pub fn is_told(&self, prefix: &Prefix) -> bool {
+        self.claims.contains_key(prefix)
+    }
+
     /// What a server says.
     pub fn claim(&self, prefix: &Prefix, router: RouterId) -> Option<&Claim> {
         self.claims.get(prefix)?.get(&router)

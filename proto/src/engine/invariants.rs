@@ -63,8 +63,7 @@ impl Engine {
                 return Err(format!("the tree of area {area} is not what the LSDB gives"));
             }
         }
-        let heard = self.heard();
-        let basis = Basis { trees: &self.trees, lsdb: &self.core.lsdb, heard: &heard, now };
+        let basis = Basis { trees: &self.trees, lsdb: &self.core.lsdb, heard: &self.core, now };
         if !self.rib.is_exact(&basis) {
             return Err("the routing table is not what the LSDB gives".to_owned());
         }

@@ -4,18 +4,18 @@
 //! whose address changed asks for new next hops; a prefix LSA only for its own prefixes. Of a new tree only the vertices count
 //! that are not where they were.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use crate::consts::MAX_SEQUENCE;
 use crate::ctx::{Event, Timer};
 use crate::engine::{Engine, Output};
-use crate::flood::Changed;
+use crate::flood::{Changed, Core};
 use crate::id::{AreaId, Domain, NeighborId};
 use crate::lsa::{LsType, Lsa, Prefix};
 use crate::rib::Basis;
-use crate::spf::{Graph, changed_vertices, same_graph, same_next_hop};
+use crate::spf::{Graph, Heard, changed_vertices, same_graph, same_next_hop};
 
 /// A graph of fewer vertices is computed in less than a millisecond, as often as it changes.
 const SMALL: usize = 1000;
@@ -57,8 +57,7 @@ impl Engine {
                 self.run_spf(area, &mut dirty);
             }
         }
-        let heard = self.heard();
-        let basis = Basis { trees: &self.trees, lsdb: &self.core.lsdb, heard: &heard, now };
+        let basis = Basis { trees: &self.trees, lsdb: &self.core.lsdb, heard: &self.core, now };
         let changes =
             if dirty.next_hops { self.rib.recompute_all(&basis) } else { self.rib.recompute(&dirty.prefixes, &basis) };
         self.outputs.extend(changes.into_iter().map(Output::Route));
@@ -76,6 +75,7 @@ impl Engine {
         let changed = changed_vertices(self.trees.get(&area), &tree);
         dirty.prefixes.append(&mut self.rib.index().hanging_on(&self.core.lsdb, area, &changed));
         self.trees.insert(area, tree);
+        self.rib.tree_changed();
     }
 
     /// Whether routes are behind the database because SPF may not run yet.
@@ -114,10 +114,11 @@ impl Engine {
             _ => {}
         }
     }
+}
 
-    /// The addresses that the neighbors' Hellos come from.
-    pub(super) fn heard(&self) -> BTreeMap<NeighborId, Ipv6Addr> {
-        self.core.neighbors().map(|n| (n.id, n.address)).collect()
+impl Heard for Core {
+    fn address(&self, of: NeighborId) -> Option<Ipv6Addr> {
+        self.ifaces.get(&of.iface)?.neighbors.get(&of.router).map(|neighbor| neighbor.address)
     }
 }
 

@@ -1,15 +1,14 @@
 //! The paths to one prefix, and the best of them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::consts::LS_INFINITY;
 use crate::id::{AreaId, LsaKey, RouterId};
 use crate::rib::index::referenced;
-use crate::rib::{Basis, NextHop, PathType, Route};
-use crate::spf::{FirstHop, Vertex, VertexId, neighbor_address};
+use crate::rib::next_hops::NextHops;
+use crate::rib::{Basis, PathType, Route};
+use crate::spf::{Vertex, VertexId};
 
 /// A path to a prefix.
 struct Candidate<'a> {
@@ -28,9 +27,9 @@ struct Candidate<'a> {
 /// lead to a router that sends the packet back.
 pub(super) fn best<'k>(
     listing: impl Iterator<Item = (&'k LsaKey, u16)>,
-    resolver: &mut Resolver<'_>,
+    basis: &Basis<'_>,
+    hops_of: &mut NextHops,
 ) -> Option<Arc<Route>> {
-    let basis = resolver.basis;
     let candidates: Vec<Candidate<'_>> = listing.filter_map(|(key, metric)| candidate(key, metric, basis)).collect();
     let rank = |candidate: &Candidate<'_>| (candidate.distance, Reverse(candidate.area));
     let first = candidates.iter().map(rank).min()?;
@@ -40,7 +39,7 @@ pub(super) fn best<'k>(
     let mut paths = Vec::with_capacity(candidates.len());
     let mut known = false;
     for candidate in best() {
-        let hops = if own { &[] } else { resolver.next_hops(&candidate.vertex.first_hops) };
+        let hops = if own { &[] } else { hops_of.get(&candidate.vertex.first_hops, basis) };
         known |= !hops.is_empty();
         paths.extend(hops.iter().map(|hop| (candidate.originator, Some(*hop))));
         if hops.is_empty() {
@@ -61,36 +60,4 @@ fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candida
     }
     let distance = vertex.distance + u32::from(metric);
     (distance < LS_INFINITY).then_some(Candidate { distance, area, vertex, originator: key.adv_router })
-}
-
-/// Finds the addresses of first hops, each set of them once.
-pub(super) struct Resolver<'a> {
-    basis: &'a Basis<'a>,
-    /// Where the next hops of a set are, by the place of the set in memory: a tree has each set once ([`crate::spf`]), and two
-    /// trees that have the same one find the same.
-    known: BTreeMap<usize, Range<usize>>,
-    /// The next hops of all sets, one after the other.
-    found: Vec<NextHop>,
-}
-
-impl<'a> Resolver<'a> {
-    pub(super) fn new(basis: &'a Basis<'a>) -> Self {
-        Resolver { basis, known: BTreeMap::new(), found: Vec::new() }
-    }
-
-    /// The next hops of `hops`, without those whose address is not known.
-    fn next_hops(&mut self, hops: &'a Arc<BTreeSet<FirstHop>>) -> &[NextHop] {
-        let Basis { lsdb, heard, now, .. } = *self.basis;
-        let found = &mut self.found;
-        let range = self.known.entry(Arc::as_ptr(hops).addr()).or_insert_with(|| {
-            let from = found.len();
-            found.extend(hops.iter().filter_map(|hop| {
-                let gateway = neighbor_address(hop, lsdb, heard, now);
-                // On the link itself there is no router to hand the packet to.
-                (gateway.is_some() || hop.neighbor.is_none()).then_some(NextHop { iface: hop.iface, gateway })
-            }));
-            from..found.len()
-        });
-        self.found.get(range.clone()).unwrap_or_default()
-    }
 }

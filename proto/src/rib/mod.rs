@@ -11,23 +11,24 @@
 mod candidate;
 mod change;
 mod index;
+mod next_hops;
 mod route;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 pub use change::diff;
 pub use index::Index;
+use next_hops::NextHops;
 pub use route::{NextHop, PathType, Route, RouteChange};
 
-use crate::id::{AreaId, LsaKey, NeighborId};
+use crate::id::{AreaId, LsaKey};
 use crate::lsa::{LsaBody, Prefix};
 use crate::lsdb::Lsdb;
-use crate::spf::Tree;
+use crate::spf::{Heard, Tree};
 use crate::time::Instant;
 
 /// What routes are computed from.
@@ -38,7 +39,7 @@ pub struct Basis<'a> {
     /// The database.
     pub lsdb: &'a Lsdb,
     /// The addresses that neighbors' Hellos come from: next hops where the Link-LSA is missing.
-    pub heard: &'a BTreeMap<NeighborId, Ipv6Addr>,
+    pub heard: &'a dyn Heard,
     /// The time: LSAs at MaxAge do not count.
     pub now: Instant,
 }
@@ -46,17 +47,18 @@ pub struct Basis<'a> {
 /// Every route that follows from the database, computed from nothing else.
 pub fn all(basis: &Basis<'_>) -> BTreeMap<Prefix, Arc<Route>> {
     let index = Index::build(basis.lsdb);
-    routes_for(index.prefixes(), &index, basis).filter_map(|(prefix, route)| Some((prefix, route?))).collect()
+    routes_for(index.prefixes(), &index, (basis, &mut NextHops::default()))
+        .filter_map(|(prefix, route)| Some((prefix, route?)))
+        .collect()
 }
 
 /// The route to each of `prefixes`; none where there is no path.
-pub fn routes_for<'a>(
+fn routes_for<'a>(
     prefixes: impl IntoIterator<Item = &'a Prefix>,
     index: &Index,
-    basis: &Basis<'_>,
+    (basis, next_hops): (&Basis<'_>, &mut NextHops),
 ) -> impl Iterator<Item = (Prefix, Option<Arc<Route>>)> {
-    let mut resolver = candidate::Resolver::new(basis);
-    prefixes.into_iter().map(move |prefix| (*prefix, candidate::best(index.listing(prefix), &mut resolver)))
+    prefixes.into_iter().map(move |prefix| (*prefix, candidate::best(index.listing(prefix), basis, next_hops)))
 }
 
 /// The routing table of OSPF: the routes that were last computed, and the index that finds what to compute again.
@@ -64,6 +66,7 @@ pub fn routes_for<'a>(
 pub struct Rib {
     routes: BTreeMap<Prefix, Arc<Route>>,
     index: Index,
+    next_hops: NextHops,
 }
 
 impl Rib {
@@ -86,20 +89,28 @@ impl Rib {
         self.index.replace(key, old, new)
     }
 
-    /// Computes the routes to `prefixes` again.
+    /// Computes the routes to `prefixes` again; no address of a next hop has changed.
     pub fn recompute(&mut self, prefixes: &BTreeSet<Prefix>, basis: &Basis<'_>) -> Vec<RouteChange> {
-        let Rib { routes, index } = self;
-        routes_for(prefixes, index, basis).filter_map(|(prefix, route)| change::apply(routes, prefix, route)).collect()
+        let Rib { routes, index, next_hops } = self;
+        routes_for(prefixes, index, (basis, next_hops))
+            .filter_map(|(prefix, route)| change::apply(routes, prefix, route))
+            .collect()
     }
 
-    /// Computes all routes again: a tree or a next hop changed.
+    /// There is another tree: what was found for the sets of the one before is of no use any more.
+    pub fn tree_changed(&mut self) {
+        self.next_hops = NextHops::default();
+    }
+
+    /// Computes all routes again: the address of a next hop changed.
     pub fn recompute_all(&mut self, basis: &Basis<'_>) -> Vec<RouteChange> {
+        self.next_hops = NextHops::default();
         let prefixes = self.index.prefixes().chain(self.routes.keys()).copied().collect();
         self.recompute(&prefixes, basis)
     }
 
-    /// Whether routes and index are what a computation from nothing gives (invariant 3).
+    /// Whether routes, index and next hops are what a computation from nothing gives (invariant 3).
     pub fn is_exact(&self, basis: &Basis<'_>) -> bool {
-        self.index.matches(basis.lsdb) && self.routes == all(basis)
+        self.index.matches(basis.lsdb) && self.next_hops.is_exact(basis) && self.routes == all(basis)
     }
 }

@@ -1,6 +1,7 @@
 //! First hops: abstract ones in the tree, shared sets of them, and their link-local addresses (RFC 5340 §4.8.2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -27,17 +28,24 @@ pub struct FirstHop {
     pub neighbor: Option<LinkEnd>,
 }
 
+/// The addresses that the Hellos of neighbors come from.
+pub trait Heard: fmt::Debug {
+    /// That of a neighbor, if there is one.
+    fn address(&self, of: NeighborId) -> Option<Ipv6Addr>;
+}
+
+impl Heard for BTreeMap<NeighborId, Ipv6Addr> {
+    fn address(&self, of: NeighborId) -> Option<Ipv6Addr> {
+        self.get(&of).copied()
+    }
+}
+
 /// The link-local address of a first hop's router: from its Link-LSA on the link, else from its Hellos (`heard`).
 ///
 /// RFC 5340 §4.8.2 allows the source address of the Hellos for every link type built here; it is needed where a
 /// point-to-point neighbor suppresses its Link-LSA (RFC 5340 §C.3, LinkLSASuppression). None: there is no neighbor in
 /// `hop`, or its address is not known yet.
-pub fn neighbor_address(
-    hop: &FirstHop,
-    lsdb: &Lsdb,
-    heard: &BTreeMap<NeighborId, Ipv6Addr>,
-    now: Instant,
-) -> Option<Ipv6Addr> {
+pub fn neighbor_address(hop: &FirstHop, lsdb: &Lsdb, heard: &dyn Heard, now: Instant) -> Option<Ipv6Addr> {
     let end = hop.neighbor?;
     let key = LsaKey {
         domain: Domain::Link(hop.iface),
@@ -50,7 +58,7 @@ pub fn neighbor_address(
         LsaBody::Link(link) if link.link_local.is_unicast_link_local() => Some(link.link_local),
         _ => None,
     });
-    advertised.or_else(|| heard.get(&NeighborId { iface: hop.iface, router: end.router }).copied())
+    advertised.or_else(|| heard.address(NeighborId { iface: hop.iface, router: end.router }))
 }
 
 /// The number of a set in [`HopSets`].

@@ -24,7 +24,7 @@ mod tests;
 
 use std::fmt;
 
-pub use first_hop::{FirstHop, LinkEnd, neighbor_address};
+pub use first_hop::{FirstHop, Heard, LinkEnd, neighbor_address};
 pub use graph::Graph;
 pub use meaning::{same_graph, same_next_hop};
 pub use tree::{Tree, Vertex, changed_vertices};
