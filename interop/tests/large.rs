@@ -170,7 +170,7 @@ fn change(
         Ok(Probe::when(last.is_some_and(|last| last > from), (), format!("{count} messages, none new")))
     })?;
     rest(watch, from)?;
-    let sent = stamps.first_since(from).unwrap_or(from);
+    let sent = stamps.first_since(from).context("nothing was seen of the update that made the kernel follow")?;
     Ok(Cost { messages: watch.messages(from, Instant::now())?, sent })
 }
 

@@ -17,6 +17,8 @@ struct Candidate<'a> {
     /// The vertex that the prefix hangs on.
     vertex: &'a Vertex,
     originator: RouterId,
+    /// It is our own prefix. The root alone has no first hops; to ask each vertex for its own means to fetch them from memory.
+    own: bool,
 }
 
 /// The route over the LSAs that list a prefix, each with the metric in it.
@@ -35,7 +37,7 @@ pub(super) fn best<'k>(
     let first = candidates.iter().map(rank).min()?;
     let best = || candidates.iter().filter(|candidate| rank(candidate) == first);
     // A prefix that we originate ourselves needs no next hop, whoever else has it at the same distance.
-    let own = best().any(|candidate| candidate.vertex.first_hops.is_empty());
+    let own = best().any(|candidate| candidate.own);
     let mut paths = Vec::with_capacity(candidates.len());
     let mut known = false;
     for candidate in best() {
@@ -53,11 +55,13 @@ pub(super) fn best<'k>(
 fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candidate<'a>> {
     let entry = basis.lsdb.get(key).filter(|entry| entry.counts(basis.now))?;
     let (area, id) = referenced(key, &entry.lsa().body)?;
-    let vertex = basis.trees.get(&area)?.vertex(id)?;
+    let tree = basis.trees.get(&area)?;
+    let vertex = tree.vertex(id)?;
+    let own = id == VertexId::Router(tree.root());
     // What is ours nobody else can say.
-    if vertex.first_hops.is_empty() && id != VertexId::Router(key.adv_router) {
+    if own && key.adv_router != tree.root() {
         return None;
     }
     let distance = vertex.distance + u32::from(metric);
-    (distance < LS_INFINITY).then_some(Candidate { distance, area, vertex, originator: key.adv_router })
+    (distance < LS_INFINITY).then_some(Candidate { distance, area, vertex, originator: key.adv_router, own })
 }
