@@ -131,17 +131,23 @@ fn rest(watch: &Watch, since: Instant) -> Result<()> {
 /// What a change cost.
 struct Cost {
     messages: Vec<(Instant, Raw)>,
-    /// When the update that caused it was sent.
-    sent: Instant,
+    /// When the update that caused it was sent; none: it was no change of a prefix, such as a server that leaves.
+    sent: Option<Instant>,
+    /// When it was ordered.
+    ordered: Instant,
 }
 
 impl Cost {
+    fn begun(&self) -> Instant {
+        self.sent.unwrap_or(self.ordered)
+    }
+
     fn first(&self) -> Duration {
-        self.messages.first().map_or(Duration::ZERO, |(at, _)| at.saturating_duration_since(self.sent))
+        self.messages.first().map_or(Duration::ZERO, |(at, _)| at.saturating_duration_since(self.begun()))
     }
 
     fn last(&self) -> Duration {
-        self.messages.last().map_or(Duration::ZERO, |(at, _)| at.saturating_duration_since(self.sent))
+        self.messages.last().map_or(Duration::ZERO, |(at, _)| at.saturating_duration_since(self.begun()))
     }
 
     fn routes(&self) -> usize {
@@ -170,8 +176,7 @@ fn change(
         Ok(Probe::when(last.is_some_and(|last| last > from), (), format!("{count} messages, none new")))
     })?;
     rest(watch, from)?;
-    let sent = stamps.first_since(from).context("nothing was seen of the update that made the kernel follow")?;
-    Ok(Cost { messages: watch.messages(from, Instant::now())?, sent })
+    Ok(Cost { messages: watch.messages(from, Instant::now())?, sent: stamps.first_since(from), ordered: from })
 }
 
 fn slots(row: &FarmRow, server: usize) -> Result<usize> {
@@ -235,6 +240,7 @@ fn large(lab: &mut Lab, (servers, prefixes): (usize, usize)) -> Result<()> {
             let after = FarmRow::of(&many.lite, net(SERVICE)?)?;
             let moved = slots(&before, server)?.max(slots(&after, server)?);
             told(&format!("a server {what}"), moved, &seen);
+            ensure!(seen.sent.is_some(), "nothing was seen of the update that made the kernel follow");
             ensure!(moved > 0, "the server had no slots: {before:?} {after:?}");
             ensure!(seen.messages.len() <= moved + 2, "{} messages for {moved} slots", seen.messages.len());
             firsts.push(seen.first());
