@@ -197,16 +197,12 @@ pub(crate) fn routes(topology: &Topology, root: usize) -> BTreeMap<Prefix, sync:
             let hops = by_originator.entry(router_id(*originator)).or_default();
             hops.extend(reached[node].1.iter().filter(|_| !own).filter_map(|hop| next_hop(topology, hop)));
         }
-        let next_hops: BTreeSet<NextHop> = by_originator.values().flatten().copied().collect();
-        if own || !next_hops.is_empty() {
-            let hops_or_none = |hops: BTreeSet<NextHop>| {
-                let none = hops.is_empty().then_some(None);
-                hops.into_iter().map(Some).chain(none)
-            };
-            let paths = by_originator
-                .into_iter()
-                .flat_map(|(originator, hops)| hops_or_none(hops).map(move |hop| (originator, hop)))
-                .collect();
+        if own || by_originator.values().any(|hops| !hops.is_empty()) {
+            let mut paths = Vec::new();
+            for (originator, hops) in by_originator {
+                paths.push((originator, None));
+                paths.extend(hops.into_iter().map(|hop| (originator, Some(hop))));
+            }
             let route = Route::new(PathType::IntraArea, distance, paths);
             routes.insert(prefix(number), sync::Arc::new(route));
         }
