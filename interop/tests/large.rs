@@ -25,7 +25,7 @@ use interop::{
     stamp::UpdateStamps,
     topology::{Farm, net},
     wait::{Probe, hold_for, wait_for},
-    watch::Watch,
+    watch::{Lookout, Watch},
 };
 use ipnetwork::Ipv6Network;
 use ospf_proto::{engine::Command, lsa::Prefix};
@@ -128,6 +128,9 @@ fn rest(watch: &Watch, since: Instant) -> Result<()> {
     })
 }
 
+/// How long the lookout looks for a first message, and behind each for another one. The engines have no processor meanwhile.
+const LOOK: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(20));
+
 /// What a change cost.
 struct Cost {
     messages: Vec<(Instant, Raw)>,
@@ -135,6 +138,8 @@ struct Cost {
     sent: Option<Instant>,
     /// When it was ordered.
     ordered: Instant,
+    /// When the messages came that the lookout saw itself.
+    seen: Vec<Instant>,
 }
 
 impl Cost {
@@ -143,11 +148,16 @@ impl Cost {
     }
 
     fn first(&self) -> Duration {
-        self.messages.first().map_or(Duration::ZERO, |(at, _)| at.saturating_duration_since(self.begun()))
+        let first = self.seen.iter().chain(self.messages.iter().map(|(at, _)| at)).min();
+        first.map_or(Duration::ZERO, |at| at.saturating_duration_since(self.begun()))
     }
 
     fn last(&self) -> Duration {
-        self.messages.last().map_or(Duration::ZERO, |(at, _)| at.saturating_duration_since(self.begun()))
+        // The lookout sees a message when it comes, the watch some time after it; what came after the lookout's look only the
+        // watch has.
+        let later = self.messages.get(self.seen.len()..).and_then(|later| later.last()).map(|(at, _)| at);
+        let last = later.or(self.seen.last());
+        last.map_or(Duration::ZERO, |at| at.saturating_duration_since(self.begun()))
     }
 
     fn routes(&self) -> usize {
@@ -169,14 +179,16 @@ fn change(
     (many, watch, stamps): (&Many, &Watch, &UpdateStamps),
     act: impl FnOnce(&Many) -> Result<()>,
 ) -> Result<Cost> {
+    let lookout = Lookout::start(&many.farm.router)?;
     let from = Instant::now();
     act(many)?;
+    let seen = lookout.times(LOOK)?;
     wait_for("the kernel to follow", PATIENCE, || {
         let (count, last) = watch.last();
         Ok(Probe::when(last.is_some_and(|last| last > from), (), format!("{count} messages, none new")))
     })?;
     rest(watch, from)?;
-    Ok(Cost { messages: watch.messages(from, Instant::now())?, sent: stamps.first_since(from), ordered: from })
+    Ok(Cost { messages: watch.messages(from, Instant::now())?, sent: stamps.first_since(from), ordered: from, seen })
 }
 
 fn slots(row: &FarmRow, server: usize) -> Result<usize> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ospf_proto::engine::View;
 use ospf_proto::id::{AreaId, IfaceId, RouterId};
-use ospf_proto::lsa::{LsType, LsaBody, Prefix};
+use ospf_proto::lsa::Prefix;
 use ospf_proto::rib::Route;
 use ospf_proto::spf::{Graph, Tree, VertexId};
 
@@ -47,29 +47,26 @@ fn lsas(text: &mut String, view: &View<'_>, prefix: &Prefix, route: Option<&Rout
     let mut any = false;
     // A prefix may have hundreds of originators in an area of thousands of routers.
     let mut graphs: BTreeMap<AreaId, Graph> = BTreeMap::new();
-    for (key, metric) in view.listing(prefix) {
+    for (key, listed) in view.listing(prefix) {
         any = true;
         let Some(entry) = view.lsdb().get(key) else { continue };
-        let LsaBody::IntraAreaPrefix(body) = &entry.lsa().body else { continue };
         let ospf_proto::id::Domain::Area(area) = key.domain else { continue };
         let tree = view.tree(area);
-        let vertex = tree.and_then(|tree| match body.referenced_type {
-            LsType::ROUTER => tree.router(body.referenced_router),
-            _ => tree.network(body.referenced_router, IfaceId(body.referenced_id.0)),
-        });
+        let vertex = tree.and_then(|tree| tree.vertex(listed.vertex));
         let outcome = match (tree.zip(vertex), route) {
-            _ if entry.is_max_age(view.now()) => "flushed, counts no more".to_owned(),
+            _ if !listed.counts => "flushed, counts no more".to_owned(),
             (None, _) => "no path leads to its router".to_owned(),
             (Some((tree, vertex)), route) => {
-                let distance = vertex.distance + u32::from(metric);
+                let distance = vertex.distance + u32::from(listed.metric);
                 let used = match route {
                     Some(route) if distance == route.distance => "in the lowest-cost class",
                     Some(_) => "farther than the lowest-cost class",
                     None => "no address of a next hop is known",
                 };
                 format!(
-                    "{} + metric {metric} = {distance}: {used}; path {}",
+                    "{} + metric {} = {distance}: {used}; path {}",
                     vertex.distance,
+                    listed.metric,
                     path((graphs.entry(area).or_insert_with(|| view.graph(area)), tree), vertex.id)
                 )
             }

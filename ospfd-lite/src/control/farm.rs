@@ -203,9 +203,9 @@ impl Flows {
 impl Sources<'_> {
     fn servers(&self, installed: Option<&Installed>) -> Vec<Server> {
         let mut metrics: BTreeMap<RouterId, u16> = BTreeMap::new();
-        for (key, metric) in self.view.listing(self.prefix) {
-            let known = metrics.entry(key.adv_router).or_insert(metric);
-            *known = metric.min(*known);
+        for (key, listed) in self.view.listing(self.prefix) {
+            let known = metrics.entry(key.adv_router).or_insert(listed.metric);
+            *known = listed.metric.min(*known);
         }
         metrics.into_iter().map(|(router, metric)| self.server(router, metric, installed)).collect()
     }

@@ -160,8 +160,8 @@ impl Routed {
         let area = Area::random(routers);
         let lsdb = area.lsdb();
         let mut rib = Rib::default();
-        for (key, entry) in lsdb.iter() {
-            rib.lsa_changed(key, None, Some(&entry.lsa().body));
+        for (key, _) in lsdb.iter() {
+            rib.lsa_changed(key, None, (&lsdb, NOW));
         }
         let trees = BTreeMap::from([(AREA, Graph::build(&lsdb, AREA, NOW).tree(area::ROOT))]);
         let mut routed = Routed { lsdb, trees, rib, versions: area.service_versions() };
@@ -196,10 +196,10 @@ fn one_prefix(routers: u32) -> Run {
     Box::new(move || {
         turn ^= 1;
         let lsa = routed.versions[turn].clone();
-        let (key, body) = (lsa.key(area::domain()), lsa.body.clone());
+        let key = lsa.key(area::domain());
         let (_, before) = routed.lsdb.replace(area::domain(), lsa, Source::Flooded, NOW);
         let before = before.expect("it was there");
-        let prefixes = routed.rib.lsa_changed(&key, Some(&before.lsa().body), Some(&body));
+        let prefixes = routed.rib.lsa_changed(&key, Some(&before.lsa().body), (&routed.lsdb, NOW));
         assert_eq!(routed.recompute(Some(&prefixes)), 1, "the route to the service has changed");
     })
 }

@@ -87,7 +87,8 @@ impl Engine {
     fn judge(&mut self, change: &Changed, dirty: &mut Dirty) {
         let Changed { key, old, new } = change;
         let (old, new) = (old.as_ref(), new.as_ref());
-        dirty.prefixes.extend(self.rib.lsa_changed(key, old.map(|lsa| &lsa.body), new.map(|lsa| &lsa.body)));
+        let database = (&self.core.lsdb, self.core.ctx.now);
+        dirty.prefixes.extend(self.rib.lsa_changed(key, old.map(|lsa| &lsa.body), database));
         // One at MaxAge does not count, unless it may be one of ours being wrapped (`Entry::counts`).
         let wraps = |lsa: &Lsa| key.adv_router == self.core.router_id && lsa.header.sequence == MAX_SEQUENCE;
         let counts = |lsa: &&Lsa| !lsa.is_max_age() || wraps(lsa);

@@ -14,7 +14,7 @@ use crate::lsa::{LsType, Lsa, LsaBody, Options, Prefix, RouterInformationLsa};
 use crate::lsdb::{Breach, Lsdb};
 use crate::neighbor::Neighbor;
 use crate::origin::Use;
-use crate::rib::Route;
+use crate::rib::{Listed, Route};
 use crate::spf::{Graph, Tree};
 use crate::state::{IfaceState, NeighborState};
 use crate::time::Instant;
@@ -245,8 +245,8 @@ impl<'a> View<'a> {
         self.engine.trees.keys().copied()
     }
 
-    /// The LSAs that list a prefix, each with the metric in it.
-    pub fn listing(&self, prefix: &Prefix) -> impl Iterator<Item = (&'a LsaKey, u16)> {
+    /// The LSAs that list a prefix, with what each says of it, those that do not count too.
+    pub fn listing(&self, prefix: &Prefix) -> impl Iterator<Item = (&'a LsaKey, &'a Listed)> {
         self.engine.rib.index().listing(prefix)
     }
 

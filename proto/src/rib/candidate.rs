@@ -4,10 +4,9 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::consts::LS_INFINITY;
-use crate::id::{AreaId, LsaKey, RouterId};
-use crate::rib::index::referenced;
+use crate::id::{AreaId, Domain, LsaKey, RouterId};
 use crate::rib::next_hops::NextHops;
-use crate::rib::{Basis, PathType, Route};
+use crate::rib::{Basis, Listed, PathType, Route};
 use crate::spf::{Vertex, VertexId};
 
 /// A path to a prefix.
@@ -21,18 +20,18 @@ struct Candidate<'a> {
     own: bool,
 }
 
-/// The route over the LSAs that list a prefix, each with the metric in it.
+/// The route over the LSAs that list a prefix, each with what it says of it.
 ///
 /// The lowest distance wins, and equal ones are used together (RFC 2328 §16.8): also across originators, which is
 /// anycast. Between areas the one with the larger ID wins, since all paths of a route belong to one area (§16.8; the
 /// choice is that of §16.4.1). If the address of no next hop is known there is no route: a longer path instead could
 /// lead to a router that sends the packet back.
 pub(super) fn best<'k>(
-    listing: impl Iterator<Item = (&'k LsaKey, u16)>,
+    listing: impl Iterator<Item = (&'k LsaKey, &'k Listed)>,
     basis: &Basis<'_>,
     hops_of: &mut NextHops,
 ) -> Option<Arc<Route>> {
-    let candidates: Vec<Candidate<'_>> = listing.filter_map(|(key, metric)| candidate(key, metric, basis)).collect();
+    let candidates: Vec<Candidate<'_>> = listing.filter_map(|(key, listed)| candidate(key, listed, basis)).collect();
     let rank = |candidate: &Candidate<'_>| (candidate.distance, Reverse(candidate.area));
     let first = candidates.iter().map(rank).min()?;
     let best = || candidates.iter().filter(|candidate| rank(candidate) == first);
@@ -52,16 +51,18 @@ pub(super) fn best<'k>(
 }
 
 /// The path that one LSA offers, if what it refers to can be reached (RFC 5340 §4.8.1).
-fn candidate<'a>(key: &LsaKey, metric: u16, basis: &Basis<'a>) -> Option<Candidate<'a>> {
-    let entry = basis.lsdb.get(key).filter(|entry| entry.counts(basis.now))?;
-    let (area, id) = referenced(key, &entry.lsa().body)?;
+fn candidate<'a>(key: &LsaKey, listed: &Listed, basis: &Basis<'a>) -> Option<Candidate<'a>> {
+    let Domain::Area(area) = key.domain else { return None };
+    if !listed.counts {
+        return None;
+    }
     let tree = basis.trees.get(&area)?;
-    let vertex = tree.vertex(id)?;
-    let own = id == VertexId::Router(tree.root());
+    let vertex = tree.vertex(listed.vertex)?;
+    let own = listed.vertex == VertexId::Router(tree.root());
     // What is ours nobody else can say.
     if own && key.adv_router != tree.root() {
         return None;
     }
-    let distance = vertex.distance + u32::from(metric);
+    let distance = vertex.distance + u32::from(listed.metric);
     (distance < LS_INFINITY).then_some(Candidate { distance, area, vertex, originator: key.adv_router, own })
 }

@@ -4,31 +4,47 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{AreaId, Domain, IfaceId, LinkStateId, LsaKey};
 use crate::lsa::{LsType, LsaBody, Prefix, PrefixOptions};
-use crate::lsdb::Lsdb;
+use crate::lsdb::{Entry, Lsdb};
 use crate::spf::VertexId;
+use crate::time::Instant;
 
-/// For each prefix the LSAs that list it, with the metric in each; for each vertex those that refer to it.
+/// For each prefix the LSAs that list it, with what each says of it; for each vertex those that refer to it.
 ///
-/// Derived from the bodies in the database alone, MaxAge or not; [`Index::matches`] compares.
+/// Derived from the database alone; [`Index::matches`] compares. All that a route is computed from is in here: to look 256 LSAs
+/// up again for each cost change of one server took longer than the rest of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    listings: BTreeMap<Prefix, BTreeMap<LsaKey, u16>>,
+    listings: BTreeMap<Prefix, BTreeMap<LsaKey, Listed>>,
     /// The LSAs that refer to a vertex.
     hanging: BTreeSet<(AreaId, VertexId, LsaKey)>,
 }
 
+/// What an LSA says of a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The metric.
+    pub metric: u16,
+    /// The vertex that the prefix hangs on, of the LSA's area.
+    pub vertex: VertexId,
+    /// Whether routing looks at it ([`Entry::counts`]).
+    pub counts: bool,
+}
+
 impl Index {
     /// The index of a whole database.
-    pub fn build(lsdb: &Lsdb) -> Self {
+    pub fn build(lsdb: &Lsdb, now: Instant) -> Self {
         let mut index = Index::default();
-        for (key, entry) in lsdb.iter() {
-            index.replace(key, None, Some(&entry.lsa().body));
+        for (key, _) in lsdb.iter() {
+            index.replace(key, None, (lsdb, now));
         }
         index
     }
 
-    /// Notes that the body under `key` was replaced; the prefixes that either body lists.
-    pub fn replace(&mut self, key: &LsaKey, old: Option<&LsaBody>, new: Option<&LsaBody>) -> BTreeSet<Prefix> {
+    /// Notes that what `lsdb` has under `key` was another body before, or none; the prefixes that either lists.
+    pub fn replace(&mut self, key: &LsaKey, old: Option<&LsaBody>, (lsdb, now): (&Lsdb, Instant)) -> BTreeSet<Prefix> {
+        let entry = lsdb.get(key);
+        let counts = entry.is_some_and(|entry| entry.counts(now));
+        let new = entry.map(|entry: &Entry| &entry.lsa().body);
         let vertex = |body: Option<&LsaBody>| body.and_then(|body| referenced(key, body));
         let (old_vertex, new_vertex) = (vertex(old), vertex(new));
         let old = old.map(|body| listed(key, body)).unwrap_or_default();
@@ -46,9 +62,10 @@ impl Index {
         }
         if let Some((area, vertex)) = new_vertex {
             self.hanging.insert((area, vertex, *key));
-        }
-        for (prefix, metric) in &new {
-            self.listings.entry(*prefix).or_default().insert(*key, *metric);
+            for (prefix, metric) in &new {
+                let listed = Listed { metric: *metric, vertex, counts };
+                self.listings.entry(*prefix).or_default().insert(*key, listed);
+            }
         }
         old.into_keys().chain(new.into_keys()).collect()
     }
@@ -58,9 +75,9 @@ impl Index {
         self.listings.keys()
     }
 
-    /// The LSAs that list `prefix`, with the metric in each.
-    pub fn listing(&self, prefix: &Prefix) -> impl Iterator<Item = (&LsaKey, u16)> {
-        self.listings.get(prefix).into_iter().flatten().map(|(key, metric)| (key, *metric))
+    /// The LSAs that list `prefix`, with what each says of it, those that do not count too.
+    pub fn listing(&self, prefix: &Prefix) -> impl Iterator<Item = (&LsaKey, &Listed)> {
+        self.listings.get(prefix).into_iter().flatten()
     }
 
     /// The prefixes that the LSAs in `lsdb` list which refer to one of these vertices of an area.
@@ -72,14 +89,14 @@ impl Index {
     }
 
     /// Whether this is the index of `lsdb`.
-    pub fn matches(&self, lsdb: &Lsdb) -> bool {
-        *self == Index::build(lsdb)
+    pub fn matches(&self, lsdb: &Lsdb, now: Instant) -> bool {
+        *self == Index::build(lsdb, now)
     }
 }
 
 /// The vertex that an LSA's prefixes hang on: an Intra-Area-Prefix-LSA refers to a Router-LSA (by Link State ID 0, RFC 5340
 /// §4.4.3.9) or to a Network-LSA.
-pub(super) fn referenced(key: &LsaKey, body: &LsaBody) -> Option<(AreaId, VertexId)> {
+fn referenced(key: &LsaKey, body: &LsaBody) -> Option<(AreaId, VertexId)> {
     let (Domain::Area(area), LsaBody::IntraAreaPrefix(body)) = (key.domain, body) else {
         return None;
     };

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use change::diff;
-pub use index::Index;
+pub use index::{Index, Listed};
 use next_hops::NextHops;
 pub use route::{NextHop, PathType, Route, RouteChange};
 
@@ -46,7 +46,7 @@ pub struct Basis<'a> {
 
 /// Every route that follows from the database, computed from nothing else.
 pub fn all(basis: &Basis<'_>) -> BTreeMap<Prefix, Arc<Route>> {
-    let index = Index::build(basis.lsdb);
+    let index = Index::build(basis.lsdb, basis.now);
     routes_for(index.prefixes(), &index, (basis, &mut NextHops::default()))
         .filter_map(|(prefix, route)| Some((prefix, route?)))
         .collect()
@@ -80,13 +80,12 @@ impl Rib {
         &self.index
     }
 
-    /// Notes that the body under `key` in the database was replaced (none: there was or is none), and returns the
-    /// prefixes whose routes may change: those that either body lists.
+    /// Notes that what the database has under `key` was another body before (none: there was none), and returns the prefixes
+    /// whose routes may change: those that either body lists.
     ///
-    /// Every change of the database has to pass here, a removal too. For an LSA that only reached MaxAge, give its body
-    /// twice.
-    pub fn lsa_changed(&mut self, key: &LsaKey, old: Option<&LsaBody>, new: Option<&LsaBody>) -> BTreeSet<Prefix> {
-        self.index.replace(key, old, new)
+    /// Every change of the database has to pass here, a removal too, and that an LSA reached MaxAge.
+    pub fn lsa_changed(&mut self, key: &LsaKey, old: Option<&LsaBody>, database: (&Lsdb, Instant)) -> BTreeSet<Prefix> {
+        self.index.replace(key, old, database)
     }
 
     /// Computes the routes to `prefixes` again; no address of a next hop has changed.
@@ -111,6 +110,6 @@ impl Rib {
 
     /// Whether routes, index and next hops are what a computation from nothing gives (invariant 3).
     pub fn is_exact(&self, basis: &Basis<'_>) -> bool {
-        self.index.matches(basis.lsdb) && self.next_hops.is_exact(basis) && self.routes == all(basis)
+        self.index.matches(basis.lsdb, basis.now) && self.next_hops.is_exact(basis) && self.routes == all(basis)
     }
 }

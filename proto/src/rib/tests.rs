@@ -271,14 +271,14 @@ fn a_changed_prefix_lsa_makes_the_prefixes_dirty_that_it_lists_and_listed() {
     let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
     let body = |sample: &Sample| sample.lsdb.get(&key).unwrap().lsa().body.clone();
     let mut rib = Rib::default();
-    assert_eq!(rib.lsa_changed(&key, None, Some(&body(&before))).len(), 2);
-    assert!(rib.index().matches(&before.lsdb));
-    let dirty = rib.lsa_changed(&key, Some(&body(&before)), Some(&body(&after)));
+    assert_eq!(rib.lsa_changed(&key, None, (&before.lsdb, NOW)).len(), 2);
+    assert!(rib.index().matches(&before.lsdb, NOW));
+    let dirty = rib.lsa_changed(&key, Some(&body(&before)), (&after.lsdb, NOW));
     let texts = ["2001:db8:a::/64", "2001:db8:b::/64", "2001:db8:c::/64"];
     assert_eq!(dirty, texts.map(prefix).into_iter().collect());
-    assert!(rib.index().matches(&after.lsdb));
-    assert_eq!(rib.lsa_changed(&key, Some(&body(&after)), None).len(), 2);
-    assert!(rib.index().matches(&farm().lsdb));
+    assert!(rib.index().matches(&after.lsdb, NOW));
+    assert_eq!(rib.lsa_changed(&key, Some(&body(&after)), (&farm().lsdb, NOW)).len(), 2);
+    assert!(rib.index().matches(&farm().lsdb, NOW));
     assert_eq!(rib.index().prefixes().count(), 0);
 }
 
@@ -286,8 +286,8 @@ fn a_changed_prefix_lsa_makes_the_prefixes_dirty_that_it_lists_and_listed() {
 fn other_lsas_make_no_prefix_dirty() {
     let sample = farm();
     let mut rib = Rib::default();
-    for (key, entry) in sample.lsdb.iter() {
-        assert!(rib.lsa_changed(key, None, Some(&entry.lsa().body)).is_empty());
+    for (key, _) in sample.lsdb.iter() {
+        assert!(rib.lsa_changed(key, None, (&sample.lsdb, NOW)).is_empty());
     }
 }
 
@@ -306,9 +306,9 @@ fn recomputing_says_only_what_changed() {
     let mut change = |metric: Option<u16>, old: &mut Option<Sample>| {
         let new = metric.map(|metric| farm().prefixes(2, 7, &[listed(ANYCAST, metric), other]));
         let body = |sample: &Option<Sample>| sample.as_ref().map(|s| s.lsdb.get(&key).unwrap().lsa().body.clone());
-        let dirty = rib.lsa_changed(&key, body(old).as_ref(), body(&new).as_ref());
+        let fixture = Fixture::new(new.clone().unwrap_or_else(farm));
+        let dirty = rib.lsa_changed(&key, body(old).as_ref(), (&fixture.sample.lsdb, NOW));
         *old = new;
-        let fixture = Fixture::new(old.clone().unwrap_or_else(farm));
         let changes = rib.recompute(&dirty, &fixture.basis());
         assert!(rib.is_exact(&fixture.basis()));
         assert_eq!(rib.recompute_all(&fixture.basis()), [], "all was computed already");
@@ -329,23 +329,23 @@ fn a_routing_table_that_missed_a_change_is_not_exact() {
     assert!(!rib.is_exact(&fixture.basis()), "the index does not know the LSA");
 
     let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
-    let dirty = rib.lsa_changed(&key, None, Some(&fixture.sample.lsdb.get(&key).unwrap().lsa().body));
+    let dirty = rib.lsa_changed(&key, None, (&fixture.sample.lsdb, NOW));
     assert!(!rib.is_exact(&fixture.basis()), "the route was not computed");
     rib.recompute(&dirty, &fixture.basis());
     assert!(rib.is_exact(&fixture.basis()));
 
     let raised = Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 2)]));
-    assert!(!rib.index().matches(&raised.sample.lsdb), "the metric differs");
-    assert!(rib.index().matches(&fixture.sample.lsdb));
-    assert_eq!(Index::build(&fixture.sample.lsdb), *rib.index());
+    assert!(!rib.index().matches(&raised.sample.lsdb, NOW), "the metric differs");
+    assert!(rib.index().matches(&fixture.sample.lsdb, NOW));
+    assert_eq!(Index::build(&fixture.sample.lsdb, NOW), *rib.index());
 }
 
 #[test]
 fn without_a_tree_every_route_is_removed() {
     let fixture = Fixture::new(farm().prefixes(2, 7, &[listed(ANYCAST, 1), listed("2001:db8::/64", 1)]));
     let mut rib = Rib::default();
-    for (key, entry) in fixture.sample.lsdb.iter() {
-        rib.lsa_changed(key, None, Some(&entry.lsa().body));
+    for (key, _) in fixture.sample.lsdb.iter() {
+        rib.lsa_changed(key, None, (&fixture.sample.lsdb, NOW));
     }
     assert_eq!(rib.recompute_all(&fixture.basis()).len(), 2);
     let none = BTreeMap::new();
@@ -360,9 +360,9 @@ fn computing_all_removes_routes_to_prefixes_that_nobody_lists_any_more() {
     let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
     let body = &fixture.sample.lsdb.get(&key).unwrap().lsa().body;
     let mut rib = Rib::default();
-    rib.lsa_changed(&key, None, Some(body));
+    rib.lsa_changed(&key, None, (&fixture.sample.lsdb, NOW));
     assert_eq!(rib.recompute_all(&fixture.basis()).len(), 1);
-    rib.lsa_changed(&key, Some(body), None);
+    rib.lsa_changed(&key, Some(body), (&farm().lsdb, NOW));
     assert_eq!(rib.recompute_all(&fixture.basis()), [RouteChange::Remove(prefix(ANYCAST))]);
 }
 
@@ -373,7 +373,7 @@ fn an_index_that_missed_a_change_is_not_exact_even_where_no_route_follows() {
     assert_eq!(fixture.routes(), *rib.routes());
     assert!(!rib.is_exact(&fixture.basis()));
     let key = key(LsType::INTRA_AREA_PREFIX, 7, 2);
-    rib.lsa_changed(&key, None, Some(&fixture.sample.lsdb.get(&key).unwrap().lsa().body));
+    rib.lsa_changed(&key, None, (&fixture.sample.lsdb, NOW));
     assert!(rib.is_exact(&fixture.basis()));
 }
 

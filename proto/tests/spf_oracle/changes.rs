@@ -53,8 +53,7 @@ impl Router {
                 self.lsdb.remove(&key);
             }
         }
-        let mut dirty =
-            self.rib.lsa_changed(&key, old.as_ref().map(|lsa| &lsa.body), new.as_ref().map(|lsa| &lsa.body));
+        let mut dirty = self.rib.lsa_changed(&key, old.as_ref().map(|lsa| &lsa.body), (&self.lsdb, NOW));
         let root = router_id(self.number);
         let (graph_stays, next_hops_stay) = match (&old, &new) {
             (Some(old), Some(new)) => (same_graph(old, new, root), same_next_hop(old, new)),
