@@ -2,11 +2,14 @@
 //!
 //! Each interface has two inlets, and a filter in the kernel sorts what comes in. Hellos have a buffer of their own, so that
 //! no storm of LSAs can push one out, and can be heard before all that waits with them (RFC 4222 §2 (1)). With each packet the
-//! kernel tells when it arrived, so that a Hello that came in time counts as such however late it is read.
+//! kernel tells when it arrived, so that a Hello that came in time counts as such however late it is read. And so those of a
+//! crowded link need not wake anybody one by one: they are heard together, a tenth of a second's at a time.
 
 use std::io::{self, IoSliceMut};
 use std::net::Ipv6Addr;
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +21,7 @@ use ospf_proto::id::RouterId;
 use ospf_proto::packet::PacketType;
 use socket2::{SockFilter, Socket};
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, Sleep, sleep};
 use tracing::info;
 
 use super::sys;
@@ -26,6 +30,12 @@ use super::sys;
 const BATCH: usize = 32;
 /// The largest packet: what an IPv6 payload length can say.
 const PACKET: usize = 65_536;
+
+/// A crowded link is listened to so often. What a Hello says that cannot wait is how long it was silent before, and that its
+/// time of arrival tells.
+const REST: Duration = Duration::from_millis(100);
+/// More Hellos than this in a second are a crowd: as many as there are rests.
+const CROWD: u32 = 10;
 
 /// What an inlet takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +97,8 @@ impl Takes {
 pub(crate) struct Batch {
     bytes: Vec<u8>,
     packets: Vec<Received>,
+    /// How many the kernel gave, those of no use among them.
+    taken: usize,
 }
 
 /// Where a packet lies in the batch and what came with it.
@@ -111,12 +123,17 @@ pub(crate) struct Arrived<'a> {
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Batch { bytes: vec![0; BATCH * PACKET], packets: Vec::with_capacity(BATCH) }
+        Batch { bytes: vec![0; BATCH * PACKET], packets: Vec::with_capacity(BATCH), taken: 0 }
     }
 
     /// A batch without room, to stand in for another meanwhile.
     pub(crate) fn empty() -> Self {
-        Batch { bytes: Vec::new(), packets: Vec::new() }
+        Batch { bytes: Vec::new(), packets: Vec::new(), taken: 0 }
+    }
+
+    /// Whether there may be more than fit into it.
+    fn is_full(&self) -> bool {
+        self.taken >= BATCH
     }
 
     /// The packets, in the order of their arrival.
@@ -132,12 +149,42 @@ impl Batch {
 /// One receiving socket.
 #[derive(Debug)]
 pub(crate) struct Inlet {
-    io: AsyncFd<Socket>,
+    socket: Arc<Socket>,
+    /// What comes wakes us; none: it rests, and what comes waits.
+    watch: Option<AsyncFd<Arc<Socket>>>,
+    rest: Pin<Box<Sleep>>,
+    /// None: each packet is taken when it comes.
+    crowd: Option<Crowd>,
     last_overflow: u32,
     /// Packets that did not fit into the receive buffer.
     pub(crate) overflows: u64,
     /// Packets without usable ancillary data, or truncated.
     pub(crate) unusable: u64,
+}
+
+/// How many packets have come lately.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    since: Instant,
+    count: u32,
+    /// There were many in the last whole second.
+    dense: bool,
+}
+
+impl Crowd {
+    fn new(now: Instant) -> Self {
+        Crowd { since: now, count: 0, dense: false }
+    }
+
+    /// So many more have come.
+    fn more(&mut self, packets: usize, now: Instant) {
+        self.count = self.count.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
+        let period = now.duration_since(self.since);
+        if period >= Duration::from_secs(1) {
+            let dense = f64::from(self.count) > f64::from(CROWD) * period.as_secs_f64();
+            *self = Crowd { since: now, count: 0, dense };
+        }
+    }
 }
 
 impl Inlet {
@@ -158,44 +205,79 @@ impl Inlet {
                  network namespace"
             );
         }
-        Ok(Inlet { io: sys::register(socket)?, last_overflow: 0, overflows: 0, unusable: 0 })
+        let socket = Arc::new(socket);
+        let watch = Some(sys::register(Arc::clone(&socket))?);
+        let crowd = (takes != Takes::Rest).then(|| Crowd::new(Instant::now()));
+        let rest = Box::pin(sleep(Duration::ZERO));
+        Ok(Inlet { socket, watch, rest, crowd, last_overflow: 0, overflows: 0, unusable: 0 })
     }
 
     /// The socket.
-    pub(crate) fn io(&self) -> &AsyncFd<Socket> {
-        &self.io
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Whether it can be written to, for an inlet that never rests.
+    pub(crate) fn watch(&self) -> Option<&AsyncFd<Arc<Socket>>> {
+        self.watch.as_ref()
     }
 
     /// Waits for packets and takes a batch of them. Cancel-safe: what was taken is in the batch.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
         loop {
-            let mut guard = ready!(self.io.poll_read_ready(cx))?;
-            let mut seen = Seen::default();
-            match guard.try_io(|io| receive(io.get_ref(), batch, &mut seen)) {
-                Ok(result) => {
-                    self.count(seen);
-                    return Poll::Ready(result);
+            let Some(watch) = &self.watch else {
+                if !self.rest.is_elapsed() {
+                    ready!(self.rest.as_mut().poll(cx));
                 }
-                Err(_would_block) => {}
+                if self.receive_now(batch) {
+                    self.consider_rest(batch);
+                    return Poll::Ready(Ok(()));
+                }
+                // Nobody came: the next one is to wake us.
+                self.rest.as_mut().reset(Instant::now() + REST);
+                self.watch = Some(sys::register(Arc::clone(&self.socket))?);
+                continue;
+            };
+            let mut guard = ready!(watch.poll_read_ready(cx))?;
+            let mut seen = Seen::default();
+            if let Ok(result) = guard.try_io(|io| receive(io.get_ref(), batch, &mut seen)) {
+                if result.is_ok() && !batch.is_full() {
+                    // There was nothing behind these, and what comes later tells of itself: nobody has to ask in vain.
+                    guard.clear_ready();
+                }
+                self.count(seen, batch);
+                self.consider_rest(batch);
+                return Poll::Ready(result);
             }
+        }
+    }
+
+    /// After a batch: in a crowd the next packets wait for us, unless there are more already.
+    fn consider_rest(&mut self, batch: &Batch) {
+        if self.crowd.is_some_and(|crowd| crowd.dense) && !batch.is_full() {
+            self.watch = None;
+            self.rest.as_mut().reset(Instant::now() + REST);
         }
     }
 
     /// Takes a batch of what is there by now, whether or not the reactor has seen it yet; says whether there was any.
     pub(crate) fn receive_now(&mut self, batch: &mut Batch) -> bool {
         let mut seen = Seen::default();
-        let received = receive(self.io.get_ref(), batch, &mut seen);
-        self.count(seen);
+        let received = receive(&self.socket, batch, &mut seen);
+        self.count(seen, batch);
         // An error of the socket, such as the link going down, is cleared by this; the reactor sees what is left.
         received.is_ok()
     }
 
-    fn count(&mut self, seen: Seen) {
+    fn count(&mut self, seen: Seen, batch: &Batch) {
         self.unusable += seen.unusable;
         if let Some(total) = seen.lost {
             // A running total of the socket, modulo 2^32.
             self.overflows += u64::from(total.wrapping_sub(self.last_overflow));
             self.last_overflow = total;
+        }
+        if let Some(crowd) = &mut self.crowd {
+            crowd.more(batch.taken, Instant::now());
         }
     }
 }
@@ -208,8 +290,9 @@ struct Seen {
 }
 
 fn receive(socket: &Socket, batch: &mut Batch, seen: &mut Seen) -> io::Result<()> {
-    let Batch { bytes, packets } = batch;
+    let Batch { bytes, packets, taken } = batch;
     packets.clear();
+    *taken = 0;
     // The headers are made anew each time: the kernel leaves the lengths of the last call in them.
     let mut headers =
         MultiHeaders::<SockaddrIn6>::preallocate(BATCH, Some(nix::cmsg_space!(in6_pktinfo, u32, timespec)));
@@ -218,6 +301,7 @@ fn receive(socket: &Socket, batch: &mut Batch, seen: &mut Seen) -> io::Result<()
     let results = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     for (slot, result) in results.enumerate() {
+        *taken += 1;
         let (mut dst, mut waited) = (None, Duration::ZERO);
         if let Ok(messages) = result.cmsgs() {
             for message in messages {
@@ -290,6 +374,65 @@ mod tests {
         assert!(passes(takes, &packet(1, 0xc000_020b, 0)), "somebody uses its Router ID");
         assert!(!passes(takes, &packet(4, 0xc000_0201, 1)), "no Hello");
         assert!(!passes(takes, &packet(1, 0xc000_0201, 1)[..20]), "no priority in it");
+    }
+
+    #[tokio::test]
+    async fn a_few_are_taken_when_they_come_and_a_crowd_together() {
+        let (from, to) = UnixDatagram::pair().unwrap();
+        to.set_nonblocking(true).unwrap();
+        let socket = Arc::new(Socket::from(to));
+        let (watch, rest) = (Some(sys::register(Arc::clone(&socket)).unwrap()), Box::pin(sleep(Duration::ZERO)));
+        let mut crowd = Crowd::new(Instant::now());
+        let few = Some(crowd);
+        crowd.dense = true;
+        let mut inlet = Inlet { socket, watch, rest, crowd: few, last_overflow: 0, overflows: 0, unusable: 0 };
+        let mut batch = Batch::new();
+        let send = |count| (0..count).for_each(|_| assert_eq!(from.send(&[1]).unwrap(), 1));
+        // How many come at once or within this time.
+        let mut next = async |inlet: &mut Inlet, within: Duration| {
+            let taken = std::future::poll_fn(|cx| inlet.poll_receive(cx, &mut batch));
+            tokio::time::timeout(within, taken).await.map(|result| result.map(|()| batch.taken).unwrap())
+        };
+        const LONG: Duration = Duration::from_secs(10);
+        for _ in 0..3 {
+            send(1);
+            assert_eq!(next(&mut inlet, LONG).await, Ok(1));
+            assert!(inlet.watch.is_some());
+        }
+        inlet.crowd = Some(crowd);
+        send(1);
+        assert_eq!(next(&mut inlet, LONG).await, Ok(1));
+        let rests = Instant::now();
+        send(BATCH + 5);
+        assert_eq!(
+            next(&mut inlet, LONG).await,
+            Ok(BATCH),
+            "more than fit into one batch are taken one after the other"
+        );
+        assert!(rests.elapsed() >= REST - Duration::from_millis(1));
+        assert_eq!(next(&mut inlet, Duration::ZERO).await, Ok(5), "without a rest between them");
+        // Nobody comes for a rest: the next one is heard at once.
+        assert!(next(&mut inlet, 2 * REST).await.is_err());
+        assert!(inlet.watch.is_some());
+        send(1);
+        assert_eq!(next(&mut inlet, LONG).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_more_than_ten_in_a_second() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut crowd = Crowd::new(start);
+        crowd.more(1000, at(500));
+        assert!(!crowd.dense, "a burst is none yet");
+        crowd.more(0, at(1000));
+        assert!(crowd.dense);
+        crowd.more(10, at(2000));
+        assert!(!crowd.dense);
+        crowd.more(11, at(3000));
+        assert!(crowd.dense);
+        crowd.more(60, at(9000));
+        assert!(!crowd.dense, "as many a second, over six of them");
     }
 
     #[test]

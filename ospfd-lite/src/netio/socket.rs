@@ -76,7 +76,7 @@ impl RawSocket {
         let prepare = || -> io::Result<(Inlet, Inlet)> {
             let hellos = one_of_several.map_or(Takes::Hellos, Takes::EligibleHellos);
             let (hellos, rest) = (inlet(hellos)?, inlet(Takes::Rest)?);
-            let socket = rest.io().get_ref();
+            let socket = rest.socket();
             socket.set_multicast_if_v6(iface.0)?;
             socket.set_multicast_hops_v6(1)?;
             socket.set_unicast_hops_v6(1)?;
@@ -111,7 +111,7 @@ impl RawSocket {
     /// Joins or leaves a group; doing it twice is no error.
     pub(crate) fn set_membership(&self, membership: Membership) -> io::Result<()> {
         for inlet in [&self.hellos, &self.rest] {
-            let socket = inlet.io().get_ref();
+            let socket = inlet.socket();
             let result = if membership.joined {
                 socket.join_multicast_v6(&membership.group, self.iface.0)
             } else {
@@ -143,7 +143,7 @@ impl RawSocket {
     /// Sends a packet, or queues it if the kernel has no room.
     pub(crate) fn send(&mut self, transmit: Transmit) {
         if self.queue.is_empty() {
-            match send(self.rest.io().get_ref(), &transmit) {
+            match send(self.rest.socket(), &transmit) {
                 Err(error) if full(&error) => {}
                 result => return self.sent(result),
             }
@@ -165,7 +165,7 @@ impl RawSocket {
             self.retry = None;
         }
         while let Some(transmit) = self.queue.front() {
-            let Poll::Ready(Ok(mut guard)) = self.rest.io().poll_write_ready(cx) else {
+            let Some(Poll::Ready(Ok(mut guard))) = self.rest.watch().map(|watch| watch.poll_write_ready(cx)) else {
                 return;
             };
             match guard.try_io(|io| send(io.get_ref(), transmit)) {

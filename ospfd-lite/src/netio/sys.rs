@@ -8,15 +8,17 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use nix::libc::{AF_PACKET, sockaddr_ll};
 use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::unix::AsyncFd;
 
 /// Registers a raw socket.
-pub(crate) fn register(socket: socket2::Socket) -> io::Result<AsyncFd<socket2::Socket>> {
+pub(crate) fn register(socket: Arc<socket2::Socket>) -> io::Result<AsyncFd<Arc<socket2::Socket>>> {
     // SAFETY: a `socket2::Socket` owns its descriptor: it is open from construction to drop, and no method exchanges it.
-    // The `AsyncFd` owns the socket, and is only reached through shared references here (`get_ref`), which cannot replace it.
+    // The `AsyncFd` shares the socket, which therefore outlives it, and is only reached through shared references here
+    // (`get_ref`), which cannot replace it.
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_DUMP, Parseable};
@@ -45,7 +46,7 @@ const DISCARD: u16 = 9;
 pub struct Prober {
     rounds: Interval,
     link: Socket,
-    answers: AsyncFd<Socket>,
+    answers: AsyncFd<Arc<Socket>>,
     plain: UdpSocket,
     neighbors: netlink_sys::Socket,
     id: u16,
@@ -68,7 +69,7 @@ impl Prober {
         Ok(Prober {
             rounds,
             link,
-            answers: sys::register(answers)?,
+            answers: sys::register(Arc::new(answers))?,
             plain,
             neighbors: netlink::requests()?,
             id: std::process::id() as u16,
@@ -90,7 +91,7 @@ impl Prober {
                 ready = self.answers.readable() => {
                     let Ok(mut ready) = ready else { continue };
                     let mut buffer = [0; 64];
-                    let receive = |socket: &AsyncFd<Socket>| {
+                    let receive = |socket: &AsyncFd<Arc<Socket>>| {
                         Ok(recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?)
                     };
                     let Ok(Ok(length)) = ready.try_io(receive) else { continue };
