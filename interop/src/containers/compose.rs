@@ -73,6 +73,11 @@ impl<'a> Project<'a> {
         Ok(output(self.engine.docker().args(["inspect", "--format", template, &container]))?.trim().to_owned())
     }
 
+    /// Has the health of a container checked now, if the engine does not do so by itself.
+    pub fn check_health(&self, service: &str) -> Result<()> {
+        self.engine.check_health(&self.container(service)?)
+    }
+
     /// `docker VERB CONTAINER`: kill, start, ...
     pub fn act(&self, verb: &str, service: &str) -> Result<()> {
         let container = self.container(service)?;
@@ -113,12 +118,19 @@ impl<'a> Project<'a> {
 
     /// Removes containers, networks and volumes, and from an engine that stays the images.
     pub fn down(&self) -> Result<()> {
-        let mut command = self.compose();
-        command.args(["down", "--volumes", "--remove-orphans", "--timeout", "2"]);
-        if !self.engine.is_own() {
-            command.args(["--rmi", "all"]);
+        let remove = || {
+            let mut command = self.compose();
+            command.args(["down", "--volumes", "--remove-orphans", "--timeout", "2"]);
+            if !self.engine.is_own() {
+                command.args(["--rmi", "all"]);
+            }
+            output(&mut command).map(drop)
+        };
+        match remove() {
+            // docker-compose asks for all at once: what was refused because of others goes now.
+            Err(_) if self.engine.removes_in_order() => remove(),
+            done => done,
         }
-        output(&mut command).map(drop)
     }
 }
 

@@ -2,6 +2,9 @@
 
 mod compose;
 mod engine;
+mod kind;
+mod own;
 
 pub use compose::Project;
-pub use engine::{Engine, missing_packages};
+pub use engine::Engine;
+pub use kind::{Kind, missing_packages};
