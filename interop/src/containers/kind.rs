@@ -37,7 +37,9 @@ pub fn missing_packages() -> Vec<&'static str> {
     if compose_program().is_none() {
         missing.push("docker-compose");
     }
-    missing.extend(PARTS.iter().filter(|part| find(part).is_none()));
+    // With a service that runs, its helpers are its own affair.
+    let parts = if Kind::Podman.named().is_some() { &PARTS[..1] } else { &PARTS };
+    missing.extend(parts.iter().filter(|part| find(part).is_none()));
     missing
 }
 
