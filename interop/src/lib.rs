@@ -28,6 +28,7 @@ pub mod process;
 pub mod raw;
 pub mod root;
 pub mod sandbox;
+pub mod seccomp;
 pub mod shown;
 pub mod sim;
 pub mod stamp;

@@ -77,6 +77,16 @@ impl Netns {
 
     /// Starts `command` in the namespace and, if `root` is given, with that directory as its root.
     pub fn spawn(&self, command: &mut Command, root: Option<&Path>) -> Result<Child> {
+        Ok(self.spawn_after(command, root, || Ok(()))?.0)
+    }
+
+    /// The same; what `prepare` sets for its thread is inherited by the process.
+    pub fn spawn_after<T: Send>(
+        &self,
+        command: &mut Command,
+        root: Option<&Path>,
+        prepare: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<(Child, T)> {
         self.run(|| {
             if let Some(root) = root {
                 // The root directory is per process unless unshared: only this thread and its child move.
@@ -84,7 +94,10 @@ impl Netns {
                 chroot(root).with_context(|| format!("entering {}", root.display()))?;
                 chdir("/")?;
             }
-            command.spawn().with_context(|| format!("starting {:?} in {}", command.get_program(), self.name))
+            let prepared = prepare()?;
+            let child = command.spawn();
+            let child = child.with_context(|| format!("starting {:?} in {}", command.get_program(), self.name))?;
+            Ok((child, prepared))
         })?
     }
 

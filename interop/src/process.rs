@@ -42,13 +42,24 @@ pub struct Place<'a> {
 impl Proc {
     /// Starts `command`; standard output and error are appended to `<logs>/<name>.log`.
     pub fn start(name: &str, place: Place<'_>, command: &mut Command) -> Result<Self> {
+        Ok(Self::start_after(name, place, command, || Ok(()))?.0)
+    }
+
+    /// The same; what `prepare` sets for its thread is inherited by the process.
+    pub fn start_after<T: Send>(
+        name: &str,
+        place: Place<'_>,
+        command: &mut Command,
+        prepare: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<(Self, T)> {
         fs::create_dir_all(place.logs)?;
         let log = place.logs.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).context("opening a log")?;
         command.stdin(Stdio::piped()).stdout(out.try_clone()?).stderr(out);
-        let mut child = place.netns.spawn(command, place.root).with_context(|| format!("starting {name}"))?;
+        let started = place.netns.spawn_after(command, place.root, prepare);
+        let (mut child, prepared) = started.with_context(|| format!("starting {name}"))?;
         let stdin = child.stdin.take();
-        Ok(Self { name: name.into(), child, stdin, log })
+        Ok((Self { name: name.into(), child, stdin, log }, prepared))
     }
 
     /// Its process id.

@@ -53,6 +53,8 @@ fn main() -> ExitCode {
             constant(lab, &Version::Ours, seconds(600))
         })
         .long(hour),
+        LabTest::new("twenty_slow_servers_behind_frr", |lab| again(lab, &Version::Frr(None), 20)).long(hour),
+        LabTest::new("twenty_slow_servers_behind_ospfd_lite", |lab| again(lab, &Version::Ours, 20)).long(hour),
         LabTest::new("twenty_minutes_on_a_threshold", |lab| hover(lab, &Version::Ours, 120)).long(hour),
     ]);
     // Each takes a fifth of two processors in the dev profile.
@@ -231,6 +233,34 @@ fn constant(lab: &mut Lab, router: &Version, time: Duration) -> Result<()> {
     println!("{row}");
     ensure!(relief < RELIEF, "it left after {relief:?}");
     bench.only_moved(&row, CHOSEN, 1)
+}
+
+/// A server becomes slow, again and again: how long each time until the router's kernel is without it.
+fn again(lab: &mut Lab, router: &Version, times: u32) -> Result<()> {
+    let mut bench = Bench::open(lab, knots(router), 0.6)?;
+    let mut reliefs = Vec::new();
+    let result = (0..times).try_for_each(|_| {
+        returned(&mut bench)?;
+        let from = Instant::now();
+        bench.farm.set_capacity(CHOSEN, CAPACITY / 3.0)?;
+        let relief = left(&mut bench, from)?;
+        println!("relief {:.0} ms", relief.as_secs_f64() * 1e3);
+        reliefs.push(relief);
+        bench.farm.set_capacity(CHOSEN, CAPACITY)?;
+        ensure!(relief < RELIEF, "it left after {relief:?}");
+        // A service that comes back starts anew, without the hold-down of one that left.
+        bench.farm.kill_service(CHOSEN)?;
+        bench.farm.start_service(lab, CHOSEN)
+    });
+    reliefs.sort_unstable();
+    println!(
+        "{}: relief least {:?}, median {:?}, most {:?}",
+        bench.router,
+        reliefs.first(),
+        reliefs.get(reliefs.len() / 2),
+        reliefs.last()
+    );
+    bench.farm.explain(lab, |_, _| result)
 }
 
 fn a_constant_load_moves_nobody(lab: &mut Lab) -> Result<()> {

@@ -10,8 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::brake::{Brake, TAKES};
 use crate::{
     process::{Place, Proc},
+    seccomp,
     wait::{Probe, wait_for},
 };
 
@@ -19,8 +21,14 @@ use crate::{
 pub const KNOTD: &str = "/usr/sbin/knotd";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts one on `[address]:53`, which need not exist yet; its files are in `directory`. It has one worker for UDP.
-pub fn start(name: &str, address: Ipv6Addr, directory: &Path, place: Place<'_>) -> Result<Proc> {
+/// Starts one on `[address]:53`, which need not exist yet, with a capacity in queries per second; its files are in
+/// `directory`. It has one worker for UDP.
+pub fn start(
+    name: &str,
+    address: Ipv6Addr,
+    (directory, place): (&Path, Place<'_>),
+    capacity: f64,
+) -> Result<(Proc, Brake)> {
     if !Path::new(KNOTD).exists() {
         bail!("no {KNOTD}: install the Debian package `knot` (`cargo lab test` as root does it)");
     }
@@ -29,14 +37,16 @@ pub fn start(name: &str, address: Ipv6Addr, directory: &Path, place: Place<'_>) 
     command.arg("-c").arg(configuration);
     // A former one's word that it has started is in the same log.
     let before = fs::read_to_string(place.logs.join(format!("{name}-knot.log"))).map_or(0, |log| log.len());
-    let mut process = Proc::start(&format!("{name}-knot"), place, &mut command)?;
+    let hold = || seccomp::hold_calls_of_this_thread(TAKES);
+    let (mut process, calls) = Proc::start_after(&format!("{name}-knot"), place, &mut command, hold)?;
+    let brake = Brake::start(place.netns, calls, capacity)?;
     wait_for(&format!("knotd of {name}"), PATIENCE, || {
         process.ensure_running()?;
         let log = process.log();
         let started = log.get(before..).is_some_and(|log| log.contains("server started"));
         Ok(Probe::when(started, (), process.tail(3)))
     })?;
-    Ok(process)
+    Ok((process, brake))
 }
 
 fn write(name: &str, address: Ipv6Addr, directory: &Path) -> Result<PathBuf> {

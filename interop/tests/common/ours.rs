@@ -177,9 +177,8 @@ impl SpeakerFarm {
         let place = Place { netns: &netns, root: None, logs: &logs };
         if dns == Dns::Knot {
             let directory = lab.directory().join(format!("{name}-knot"));
-            let service = knot::start(&name, net(SERVICE)?.ip(), &directory, place)?;
-            node.brake = Some(Brake::start(&netns, service.pid(), capacity)?);
-            node.service = Some(service);
+            let (service, brake) = knot::start(&name, net(SERVICE)?.ip(), (&directory, place), capacity)?;
+            (node.service, node.brake) = (Some(service), Some(brake));
             return Ok(());
         }
         // 0.4 s of queue: the kernel doubles it, and a query takes some 800 bytes of it.

@@ -1,4 +1,4 @@
-//! The only unsafe code of the project: sockets are handed to the reactor, a link-layer address to the kernel, and a setting to
+//! The only unsafe code of the daemons: sockets are handed to the reactor, a link-layer address to the kernel, and a setting to
 //! the allocator.
 //!
 //! tokio asks for a promise that it cannot check for arbitrary types: the descriptor is open and stays the same while
