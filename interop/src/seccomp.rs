@@ -97,11 +97,14 @@ impl Listener {
     pub fn release(&self, held: Held) -> Result<()> {
         let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE)?;
         let mut answer = seccomp_notif_resp { id: held.0, val: 0, error: 0, flags };
-        // SAFETY: the descriptor is a listener, and the structure is the one of this ioctl.
-        match unsafe { ioctl::notif_send(self.0.as_raw_fd(), &raw mut answer) } {
-            // Killed or interrupted meanwhile.
-            Ok(_) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(errno).context("letting a system call go on"),
+        loop {
+            // SAFETY: the descriptor is a listener, and the structure is the one of this ioctl.
+            match unsafe { ioctl::notif_send(self.0.as_raw_fd(), &raw mut answer) } {
+                Err(Errno::EINTR) => {}
+                // Killed or interrupted meanwhile.
+                Ok(_) | Err(Errno::ENOENT) => return Ok(()),
+                Err(errno) => return Err(errno).context("letting a system call go on"),
+            }
         }
     }
 }
@@ -121,12 +124,9 @@ mod tests {
         })
         .join()
         .unwrap();
-        let held = loop {
-            match listener.wait(Duration::from_secs(10)).unwrap() {
-                Call::Held(held) => break held,
-                Call::None => {}
-                Call::Over => panic!("ended without its call"),
-            }
+        let held = match listener.wait(Duration::from_secs(10)).unwrap() {
+            Call::Held(held) => held,
+            other => panic!("{other:?} instead of its call"),
         };
         let asked = Instant::now();
         assert!(matches!(listener.wait(Duration::from_millis(50)).unwrap(), Call::None));

@@ -48,6 +48,7 @@ const TESTS: &[Test] = &[
     ("two_routers_become_full_over_raw_sockets", full),
     ("hellos_that_wait_are_heard_before_silence_is_judged", late_reader),
     ("a_flood_of_hellos_holds_up_neither_our_own_nor_other_packets", hello_flood),
+    ("a_hello_that_rests_is_heard_before_what_its_sender_says_next", resting_hello),
 ];
 
 fn main() -> ExitCode {
@@ -643,12 +644,16 @@ impl Stub {
     }
 
     fn hello(&self, dead_interval: u16) {
+        self.hello_naming(vec![RouterId(1)], dead_interval);
+    }
+
+    fn hello_naming(&self, neighbors: Vec<RouterId>, dead_interval: u16) {
         self.send(PacketBody::Hello(Hello {
             iface_id: IfaceId(9),
             options: ospf_proto::lsa::Options::V6 | ospf_proto::lsa::Options::E | ospf_proto::lsa::Options::R,
             hello_interval: 1,
             dead_interval,
-            neighbors: vec![RouterId(1)],
+            neighbors,
             ..Hello::default()
         }));
     }
@@ -722,5 +727,34 @@ fn hello_flood() {
         stop.store(true, Ordering::Relaxed);
         flood.join().unwrap();
         served.expect("our Hellos go out and other packets come in");
+    });
+}
+
+/// On a crowded link Hellos rest for a tenth of a second; a packet that comes after one is not heard before it.
+fn resting_hello() {
+    run(async {
+        let mut driver = driver_with_dead(1, "v1", 4);
+        let stub = Stub::new();
+        let mut sent = 0;
+        let mut beat = tokio::time::interval(Duration::from_millis(40));
+        // A second of this makes the link a crowded one, and the next batch begins a rest.
+        while sent < 60 {
+            tokio::select! {
+                event = driver.next() => drop(event.unwrap()),
+                _ = beat.tick() => { stub.hello(4); sent += 1; }
+            }
+        }
+        hear(&mut driver, sent).await;
+        stub.hello_naming(vec![], 4);
+        stub.send(PacketBody::LsAck(LsAck::default()));
+        let answered = async {
+            while count(&driver, false, "ls_ack") == 0 {
+                drop(driver.next().await.unwrap());
+            }
+        };
+        tokio::time::timeout(PATIENCE, answered).await.expect("the other packet comes in");
+        assert_eq!(count(&driver, false, "hello"), sent + 1);
+        let states: Vec<_> = driver.view().neighbors().iter().map(|neighbor| neighbor.state).collect();
+        assert_eq!(states, [NeighborState::Init]);
     });
 }

@@ -80,6 +80,8 @@ impl Drop for Brake {
 #[derive(Debug)]
 struct Work {
     until: Instant,
+    /// How much later than that it was let go, because we came late.
+    late: Duration,
     count: u64,
 }
 
@@ -89,14 +91,14 @@ impl Work {
     fn next(&mut self, asked: Instant, count: u64, rate: f64) -> Instant {
         let taken = count.saturating_sub(self.count) as f64;
         self.until += Duration::try_from_secs_f64(taken / rate).unwrap_or(LOOK);
-        self.until = self.until.max(asked.checked_sub(SAVED).unwrap_or(asked));
+        self.until = self.until.max(asked.checked_sub(SAVED + self.late).unwrap_or(asked));
         self.count = count;
         self.until
     }
 }
 
 fn run(counters: &File, calls: &Listener, shared: &Shared) -> Result<()> {
-    let mut work = Work { until: Instant::now(), count: taken(counters)? };
+    let mut work = Work { until: Instant::now(), late: Duration::ZERO, count: taken(counters)? };
     loop {
         let held = match calls.wait(LOOK)? {
             Call::Held(held) => held,
@@ -106,6 +108,7 @@ fn run(counters: &File, calls: &Listener, shared: &Shared) -> Result<()> {
         let (asked, rate) = (Instant::now(), f64::from_bits(shared.rate.load(Ordering::Relaxed)));
         let due = work.next(asked, taken(counters)?, rate);
         thread::sleep(due.saturating_duration_since(Instant::now()));
+        work.late = Instant::now().saturating_duration_since(due);
         calls.release(held)?;
     }
 }
@@ -127,19 +130,33 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    fn work(until: Instant, count: u64) -> Work {
+        Work { until, late: Duration::ZERO, count }
+    }
+
     #[test]
-    fn what_was_taken_is_paid_for_with_time_and_a_late_look_costs_nothing() {
+    fn what_was_taken_is_paid_for_with_time() {
         let start = Instant::now();
-        let mut work = Work { until: start, count: 100 };
+        let mut work = work(start, 100);
         assert_eq!(work.next(start, 110, 500.0), start + ms(20));
-        // Asked at once after it had been let go 5 ms too late.
-        assert_eq!(work.next(start + ms(25), 120, 500.0), start + ms(40));
+        assert_eq!(work.next(start + ms(21), 120, 500.0), start + ms(40));
+    }
+
+    #[test]
+    fn who_is_let_go_too_late_loses_nothing() {
+        let start = Instant::now();
+        let mut work = work(start, 100);
+        assert_eq!(work.next(start, 110, 500.0), start + ms(20));
+        work.late = ms(100);
+        assert_eq!(work.next(start + ms(121), 120, 500.0), start + ms(40));
+        work.late = ms(81);
+        assert_eq!(work.next(start + ms(122), 130, 500.0), start + ms(60));
     }
 
     #[test]
     fn an_idle_server_saves_little() {
         let start = Instant::now();
-        let mut work = Work { until: start, count: 0 };
+        let mut work = work(start, 0);
         assert_eq!(work.next(start + ms(100_000), 0, 500.0), start + ms(99_990));
         assert_eq!(work.next(start + ms(100_000), 10, 500.0), start + ms(100_010));
     }
@@ -147,7 +164,6 @@ mod tests {
     #[test]
     fn without_a_brake_it_runs_free() {
         let start = Instant::now();
-        let mut work = Work { until: start, count: 0 };
-        assert_eq!(work.next(start, 1000, f64::INFINITY), start);
+        assert_eq!(work(start, 0).next(start, 1000, f64::INFINITY), start);
     }
 }

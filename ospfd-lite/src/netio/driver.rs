@@ -17,6 +17,8 @@
 //! call. Everything runs in one task of a current-thread runtime, so that between a packet and the route that follows from
 //! it there is no queue and no task switch.
 
+mod hear;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -24,7 +26,6 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use ospf_proto::ctx::{Event, Membership, Transmit};
 use ospf_proto::engine::{Command, Config, Engine, Input, LinkEvent, Output, View};
@@ -42,10 +43,6 @@ use super::link::{LinkLocals, LinkWatch};
 use super::report::{Counters, Reporter};
 use super::socket::RawSocket;
 use crate::control::{Pending, Request, Response, Server, show};
-
-/// How long Hellos are heard at a stretch before whatever else is due has its turn: a flood of them shall not keep our own
-/// from going out, whose interval is a second or more.
-const HEARING: Duration = Duration::from_millis(500);
 
 /// What a driver needs to know.
 #[derive(Clone, Debug)]
@@ -254,8 +251,8 @@ impl Driver {
     }
 
     /// What there is to do, by urgency. Signals and control requests are rare; a timer that is due comes before packets (but
-    /// see [`Driver::handle`]), Hellos before the rest, though not twice in a row while something else waits; the interfaces
-    /// take turns of one batch each.
+    /// see [`Driver::handle`]), Hellos before the rest (but those of a crowded link rest), though not twice in a row while
+    /// something else waits; the interfaces take turns of one batch each.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Result<Wake, Error>> {
         for (meaning, signals) in &mut self.signals {
             if let Poll::Ready(Some(())) = signals.poll_recv(cx) {
@@ -290,18 +287,6 @@ impl Driver {
     fn in_turn(&self) -> Vec<IfaceId> {
         let after = self.sockets.range(next(self.last_served)..).map(|(iface, _)| *iface);
         after.chain(self.sockets.range(..next(self.last_served)).map(|(iface, _)| *iface)).collect()
-    }
-
-    fn poll_hellos(&mut self, cx: &mut Context<'_>) -> Poll<IfaceId> {
-        for iface in self.in_turn() {
-            let Some(socket) = self.sockets.get_mut(&iface) else { continue };
-            let polled = socket.poll_hellos(cx, &mut self.hellos);
-            if took(socket, polled, cx) {
-                self.heard_last = true;
-                return Poll::Ready(iface);
-            }
-        }
-        Poll::Pending
     }
 
     fn poll_packets(&mut self, cx: &mut Context<'_>) -> Poll<IfaceId> {
@@ -343,46 +328,20 @@ impl Driver {
     /// A turn of the engine. Before timers fire the Hellos that wait are heard: silence is judged only when all has been taken
     /// that has come.
     fn handle(&mut self, input: Input<'_>) {
-        let due = |at: Instant| at <= self.clock.now();
-        if self.engine.next_timeout().is_some_and(due) {
+        if self.is_due() {
             self.hear();
         }
         self.engine.handle(self.clock.now(), input);
         self.turn.get_or_insert_default();
     }
 
-    /// Gives the engine the Hellos that wait, for [`HEARING`] at a stretch at most.
-    fn hear(&mut self) {
-        let until = self.clock.now() + HEARING;
-        for iface in self.in_turn() {
-            while self.clock.now() < until {
-                let Some(socket) = self.sockets.get_mut(&iface) else { break };
-                if !socket.hellos_now(&mut self.hellos) {
-                    break;
-                }
-                self.on_hellos(iface);
-            }
-        }
-    }
-
-    /// Gives the engine a batch of Hellos, each at the time of its arrival: what was due by then has its turn before it, and
-    /// what is due since comes after it.
-    fn on_hellos(&mut self, iface: IfaceId) {
-        let taken = self.clock.now();
-        let batch = std::mem::replace(&mut self.hellos, Batch::empty());
-        for Arrived { src, dst, bytes, waited } in batch.packets() {
-            if let Some(name) = self.names.get(&iface) {
-                self.reporter.received(name, bytes);
-            }
-            let arrived = Instant::from_epoch(taken.since_epoch().saturating_sub(waited));
-            self.engine.handle(arrived, Input::Packet { iface, src, dst, bytes });
-            self.turn.get_or_insert_default();
-            self.drain();
-        }
-        self.hellos = batch;
+    /// Whether a timer is due.
+    fn is_due(&self) -> bool {
+        self.engine.next_timeout().is_some_and(|at| at <= self.clock.now())
     }
 
     fn on_packets(&mut self, iface: IfaceId) {
+        self.hear_before_packets(iface);
         // The engine's outputs are drained after each packet, so that acknowledgments leave in order and in time.
         let batch = std::mem::replace(&mut self.batch, Batch::empty());
         for Arrived { src, dst, bytes, .. } in batch.packets() {

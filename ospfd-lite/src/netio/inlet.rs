@@ -3,7 +3,8 @@
 //! Each interface has two inlets, and a filter in the kernel sorts what comes in. Hellos have a buffer of their own, so that
 //! no storm of LSAs can push one out, and can be heard before all that waits with them (RFC 4222 §2 (1)). With each packet the
 //! kernel tells when it arrived, so that a Hello that came in time counts as such however late it is read. And so those of a
-//! crowded link need not wake anybody one by one: they are heard together, a tenth of a second's at a time.
+//! crowded link need not wake anybody one by one: they are heard together, a tenth of a second's at a time, or as soon as
+//! anything else comes from that link or a timer is due.
 
 use std::io::{self, IoSliceMut};
 use std::net::Ipv6Addr;
@@ -31,8 +32,8 @@ const BATCH: usize = 32;
 /// The largest packet: what an IPv6 payload length can say.
 const PACKET: usize = 65_536;
 
-/// A crowded link is listened to so often. What a Hello says that cannot wait is how long it was silent before, and that its
-/// time of arrival tells.
+/// A crowded link is listened to so often. How long a neighbor was silent its time of arrival tells; what else a Hello may
+/// say (1-Way, a DR, a priority) is late by this at most, and never later than what its sender sends after it.
 const REST: Duration = Duration::from_millis(100);
 /// More Hellos than this in a second are a crowd: as many as there are rests.
 const CROWD: u32 = 10;
@@ -226,9 +227,8 @@ impl Inlet {
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
         loop {
             let Some(watch) = &self.watch else {
-                if !self.rest.is_elapsed() {
-                    ready!(self.rest.as_mut().poll(cx));
-                }
+                // Also when it is over: this is what makes the task yield in a flood (tokio's budget).
+                ready!(self.rest.as_mut().poll(cx));
                 if self.receive_now(batch) {
                     self.consider_rest(batch);
                     return Poll::Ready(Ok(()));
@@ -258,6 +258,11 @@ impl Inlet {
             self.watch = None;
             self.rest.as_mut().reset(Instant::now() + REST);
         }
+    }
+
+    /// Whether packets may wait here of which nobody is told.
+    pub(crate) fn rests(&self) -> bool {
+        self.watch.is_none()
     }
 
     /// Takes a batch of what is there by now, whether or not the reactor has seen it yet; says whether there was any.
@@ -376,16 +381,19 @@ mod tests {
         assert!(!passes(takes, &packet(1, 0xc000_0201, 1)[..20]), "no priority in it");
     }
 
-    #[tokio::test]
-    async fn a_few_are_taken_when_they_come_and_a_crowd_together() {
+    /// An inlet of few Hellos, and where they come from.
+    fn inlet() -> (UnixDatagram, Inlet) {
         let (from, to) = UnixDatagram::pair().unwrap();
         to.set_nonblocking(true).unwrap();
         let socket = Arc::new(Socket::from(to));
         let (watch, rest) = (Some(sys::register(Arc::clone(&socket)).unwrap()), Box::pin(sleep(Duration::ZERO)));
-        let mut crowd = Crowd::new(Instant::now());
-        let few = Some(crowd);
-        crowd.dense = true;
-        let mut inlet = Inlet { socket, watch, rest, crowd: few, last_overflow: 0, overflows: 0, unusable: 0 };
+        let crowd = Some(Crowd::new(Instant::now()));
+        (from, Inlet { socket, watch, rest, crowd, last_overflow: 0, overflows: 0, unusable: 0 })
+    }
+
+    #[tokio::test]
+    async fn a_few_are_taken_when_they_come_and_a_crowd_together() {
+        let (from, mut inlet) = inlet();
         let mut batch = Batch::new();
         let send = |count| (0..count).for_each(|_| assert_eq!(from.send(&[1]).unwrap(), 1));
         // How many come at once or within this time.
@@ -399,10 +407,10 @@ mod tests {
             assert_eq!(next(&mut inlet, LONG).await, Ok(1));
             assert!(inlet.watch.is_some());
         }
-        inlet.crowd = Some(crowd);
+        inlet.crowd = Some(Crowd { dense: true, ..Crowd::new(Instant::now()) });
         send(1);
-        assert_eq!(next(&mut inlet, LONG).await, Ok(1));
         let rests = Instant::now();
+        assert_eq!(next(&mut inlet, LONG).await, Ok(1));
         send(BATCH + 5);
         assert_eq!(
             next(&mut inlet, LONG).await,
@@ -416,6 +424,27 @@ mod tests {
         assert!(inlet.watch.is_some());
         send(1);
         assert_eq!(next(&mut inlet, LONG).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_flood_that_finds_the_inlet_at_rest_lets_others_have_their_turn() {
+        let (from, mut inlet) = inlet();
+        inlet.crowd = Some(Crowd { dense: true, ..Crowd::new(Instant::now()) });
+        let mut batch = Batch::new();
+        let mut receive = async || std::future::poll_fn(|cx| inlet.poll_receive(cx, &mut batch)).await.unwrap();
+        from.send(&[1]).unwrap();
+        receive().await;
+        let mut flood = async || {
+            (0..BATCH).for_each(|_| assert_eq!(from.send(&[1]).unwrap(), 1));
+            receive().await;
+        };
+        // After the rest.
+        flood().await;
+        let other = tokio::spawn(std::future::ready(()));
+        for _ in 0..1000 {
+            flood().await;
+        }
+        assert!(other.is_finished() && inlet.rests());
     }
 
     #[tokio::test]

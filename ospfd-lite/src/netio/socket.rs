@@ -140,6 +140,11 @@ impl RawSocket {
         self.hellos.receive_now(batch)
     }
 
+    /// Whether Hellos may wait of which nobody is told.
+    pub(crate) fn hellos_rest(&self) -> bool {
+        self.hellos.rests()
+    }
+
     /// Sends a packet, or queues it if the kernel has no room.
     pub(crate) fn send(&mut self, transmit: Transmit) {
         if self.queue.is_empty() {
