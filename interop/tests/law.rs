@@ -179,6 +179,13 @@ fn left(bench: &mut Bench, since: Instant) -> Result<Duration> {
     Ok(bench.farm.wait_members(&others, since, PATIENCE)? - since)
 }
 
+/// A server gets a third of its capacity: since when, and how long until the router's kernel was without it.
+fn slowed(bench: &mut Bench) -> Result<(Instant, Duration)> {
+    let from = Instant::now();
+    bench.farm.set_capacity(CHOSEN, CAPACITY / 3.0)?;
+    Ok((from, left(bench, from)?))
+}
+
 /// Waits until everybody is in the class again and free to leave.
 fn returned(bench: &mut Bench) -> Result<()> {
     let all: Vec<_> = (0..SERVERS.into()).collect();
@@ -189,9 +196,7 @@ fn returned(bench: &mut Bench) -> Result<()> {
 
 /// A server gets a third of its capacity, and has to leave.
 fn slow(bench: &mut Bench, pace: u32) -> Result<()> {
-    let from = Instant::now();
-    bench.farm.set_capacity(CHOSEN, CAPACITY / 3.0)?;
-    let relief = left(bench, from)?;
+    let (from, relief) = slowed(bench)?;
     bench.pass(seconds(10 * pace), |_| Ok(()))?;
     let row = bench.row("slow server, a third, 0.6", (from, Instant::now()), Some(relief))?;
     println!("{row}");
@@ -224,9 +229,7 @@ fn constant(lab: &mut Lab, router: &Version, time: Duration) -> Result<()> {
 
     let dnsperf = Dnsperf::start("dnsperf-slow", place, service, rate)?;
     bench.pass(seconds(3), |_| Ok(()))?;
-    let from = Instant::now();
-    bench.farm.set_capacity(CHOSEN, CAPACITY / 3.0)?;
-    let relief = left(&mut bench, from)?;
+    let (from, relief) = slowed(&mut bench)?;
     let period = (from, Instant::now());
     let report = dnsperf.finish()?;
     let row = bench.row(&format!("slow server, a third, {LOAD}"), period, Some(relief))?.with_report(report);
@@ -241,12 +244,9 @@ fn again(lab: &mut Lab, router: &Version, times: u32) -> Result<()> {
     let mut reliefs = Vec::new();
     let result = (0..times).try_for_each(|_| {
         returned(&mut bench)?;
-        let from = Instant::now();
-        bench.farm.set_capacity(CHOSEN, CAPACITY / 3.0)?;
-        let relief = left(&mut bench, from)?;
+        let (_, relief) = slowed(&mut bench)?;
         println!("relief {:.0} ms", relief.as_secs_f64() * 1e3);
         reliefs.push(relief);
-        bench.farm.set_capacity(CHOSEN, CAPACITY)?;
         ensure!(relief < RELIEF, "it left after {relief:?}");
         // A service that comes back starts anew, without the hold-down of one that left.
         bench.farm.kill_service(CHOSEN)?;

@@ -141,7 +141,7 @@ mod tests {
 
     /// A server that asks `after` so many milliseconds, has taken ten, and is let go `late` so much.
     fn turn(work: &mut Work, (after, late): (u64, u64)) -> Instant {
-        let asked = work.released + Duration::from_millis(after);
+        let asked = work.released + ms(after);
         let due = work.next(asked, work.count + 10, 500.0);
         work.released = due.max(asked) + ms(late);
         due

@@ -64,11 +64,8 @@ impl Driver {
     /// Before other packets of an interface the engine hears the Hellos that rest there: what a neighbor says by a Hello is not
     /// to come after what it says next.
     pub(super) fn hear_before_packets(&mut self, iface: IfaceId) {
-        let waiting = |driver: &mut Self| {
-            let socket = driver.sockets.get_mut(&iface)?;
-            (socket.hellos_rest() && socket.hellos_now(&mut driver.hellos)).then_some(())
-        };
-        if waiting(self).is_some() {
+        let socket = self.sockets.get_mut(&iface);
+        if socket.is_some_and(|socket| socket.hellos_rest() && socket.hellos_now(&mut self.hellos)) {
             self.on_hellos(iface);
         }
     }
