@@ -18,6 +18,7 @@ pub mod fuzz;
 pub mod harness;
 pub mod lab;
 pub mod matrix;
+pub mod memory;
 pub mod monitor;
 pub mod netns;
 pub mod nl;
