@@ -49,6 +49,7 @@ const TESTS: &[Test] = &[
     ("hellos_that_wait_are_heard_before_silence_is_judged", late_reader),
     ("a_flood_of_hellos_holds_up_neither_our_own_nor_other_packets", hello_flood),
     ("a_hello_that_rests_is_heard_before_what_its_sender_says_next", resting_hello),
+    ("what_came_late_on_one_link_makes_nobody_silent_on_another", late_reader_of_two_links),
 ];
 
 fn main() -> ExitCode {
@@ -542,10 +543,16 @@ fn driver(router: u32, name: &str) -> Driver {
 }
 
 fn driver_with_dead(router: u32, name: &str, dead_interval: u16) -> Driver {
+    driver_on(router, &[name], dead_interval)
+}
+
+fn driver_on(router: u32, names: &[&str], dead_interval: u16) -> Driver {
     let mut config = Config::new(RouterId(router));
-    let mut iface = IfaceConfig::new(name);
-    (iface.hello_interval, iface.dead_interval) = (1, dead_interval);
-    config.interfaces.push(iface);
+    for name in names {
+        let mut iface = IfaceConfig::new(*name);
+        (iface.hello_interval, iface.dead_interval) = (1, dead_interval);
+        config.interfaces.push(iface);
+    }
     Driver::new(Options { config, control: None }).unwrap()
 }
 
@@ -623,24 +630,33 @@ fn full() {
     });
 }
 
-/// A neighbor on `v2` that is nothing but a socket.
-struct Stub(Socket);
+/// A neighbor that is nothing but a socket.
+struct Stub {
+    socket: Socket,
+    router: RouterId,
+    address: Ipv6Addr,
+    to: SocketAddrV6,
+}
 
 impl Stub {
-    const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xb);
-
+    /// On `v2`, of Router ID 2.
     fn new() -> Self {
-        ip("addr add fe80::b/64 dev v2 nodad");
+        Stub::on("v2", 2, (gateway(0xb), gateway(0xa)))
+    }
+
+    /// On a link, of this Router ID and address, saying what it says to another one.
+    fn on(link: &str, router: u32, (address, to): (Ipv6Addr, Ipv6Addr)) -> Self {
+        ip(&format!("addr add {address}/64 dev {link} nodad"));
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(89))).unwrap();
-        socket.bind_device(Some(b"v2")).unwrap();
-        socket.bind(&SocketAddrV6::new(Self::ADDRESS, 0, 0, index("v2").0).into()).unwrap();
-        Stub(socket)
+        socket.bind_device(Some(link.as_bytes())).unwrap();
+        socket.bind(&SocketAddrV6::new(address, 0, 0, index(link).0).into()).unwrap();
+        Stub { socket, router: RouterId(router), address, to: SocketAddrV6::new(to, 0, 0, index(link).0) }
     }
 
     fn send(&self, body: PacketBody) {
-        let header = PacketHeader { router_id: RouterId(2), area_id: AreaId(0), instance_id: 0 };
-        let bytes = Packet { header, body }.encode(Self::ADDRESS, gateway(0xa));
-        self.0.send_to(&bytes, &SocketAddrV6::new(gateway(0xa), 0, 0, index("v2").0).into()).unwrap();
+        let header = PacketHeader { router_id: self.router, area_id: AreaId(0), instance_id: 0 };
+        let bytes = Packet { header, body }.encode(self.address, *self.to.ip());
+        self.socket.send_to(&bytes, &self.to.into()).unwrap();
     }
 
     fn hello(&self, dead_interval: u16) {
@@ -659,10 +675,11 @@ impl Stub {
     }
 }
 
+/// How many packets of a type all interfaces together have sent or received.
 fn count(driver: &Driver, sent: bool, packet_type: &str) -> u64 {
-    let counters = driver.counters().interfaces.get("v1").cloned().unwrap_or_default();
-    let counted = if sent { counters.sent } else { counters.received };
-    counted.get(packet_type).copied().unwrap_or(0)
+    let counters = driver.counters().interfaces;
+    let counted = counters.values().map(|iface| if sent { &iface.sent } else { &iface.received });
+    counted.filter_map(|counted| counted.get(packet_type)).sum()
 }
 
 /// Runs a driver until it has heard so many Hellos; says whether a neighbor went Down meanwhile.
@@ -699,6 +716,30 @@ fn late_reader() {
             }
         };
         tokio::time::timeout(Duration::from_secs(4), down).await.expect("silence is noticed");
+    });
+}
+
+/// The same with a neighbor on each of two links: the Hellos of the one that is read first came after the other's
+/// RouterDeadInterval, in which the other has sent its own.
+fn late_reader_of_two_links() {
+    run(async {
+        ip("link add v3 type veth peer name v4");
+        for link in ["v3", "v4"] {
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_dad"), "0").unwrap();
+            ip(&format!("link set {link} up"));
+        }
+        ip("addr add fe80::c/64 dev v3 nodad");
+        let mut driver = driver_on(1, &["v1", "v3"], 2);
+        let stubs = [Stub::new(), Stub::on("v4", 3, (gateway(0xd), gateway(0xc)))];
+        let hello = || stubs.iter().for_each(|stub| stub.hello(2));
+        hello();
+        assert!(!hear(&mut driver, 2).await);
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(1200));
+            hello();
+        }
+        assert!(!hear(&mut driver, 8).await, "a Hello that had arrived was not heard in time");
+        assert_eq!(driver.view().neighbors().len(), 2);
     });
 }
 
