@@ -12,7 +12,7 @@ use crate::id::{AreaId, Domain, IfaceId, LsaKey, RouterId};
 use crate::iface::Iface;
 use crate::lsa::{LsType, Lsa, LsaBody, Options, Prefix, RouterInformationLsa};
 use crate::lsdb::{Breach, Lsdb};
-use crate::neighbor::Neighbor;
+use crate::neighbor::{Link, Neighbor};
 use crate::origin::Use;
 use crate::rib::{Listed, Route};
 use crate::spf::{Graph, Tree};
@@ -180,6 +180,7 @@ impl<'a> View<'a> {
 
     fn neighbor(&self, iface: &Iface, neighbor: &Neighbor) -> NeighborView {
         let ctx = &self.engine.core.ctx;
+        let link = Link { local: &iface.local(), lsdb: self.lsdb() };
         NeighborView {
             router: neighbor.id.router,
             iface: iface.id,
@@ -196,7 +197,7 @@ impl<'a> View<'a> {
             since: ctx.now.since(neighbor.since),
             requests: neighbor.requests.len(),
             retransmissions: neighbor.unacknowledged,
-            summaries: neighbor.summary.len(),
+            summaries: neighbor.summaries(ctx.now, link),
         }
     }
 

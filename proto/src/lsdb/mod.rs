@@ -144,6 +144,18 @@ impl Lsdb {
         self.range(lowest(domain, LsType(0), LinkStateId(0)), highest(domain, LsType(u16::MAX)))
     }
 
+    /// The instances of one domain that come behind a key.
+    pub fn domain_behind(&self, domain: Domain, behind: Bound<LsaKey>) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        let (low, high) = (lowest(domain, LsType(0), LinkStateId(0)), highest(domain, LsType(u16::MAX)));
+        let from = match behind {
+            Bound::Excluded(key) if key >= low => Bound::Excluded(key),
+            _ => Bound::Included(low),
+        };
+        // A range that would begin behind its end panics.
+        let any = !matches!(from, Bound::Excluded(key) if key >= high);
+        any.then(|| self.entries.range((from, Bound::Included(high)))).into_iter().flatten()
+    }
+
     /// The instances of one LS type in one domain.
     pub fn of_type(&self, domain: Domain, ls_type: LsType) -> impl Iterator<Item = (&LsaKey, &Entry)> {
         self.range(lowest(domain, ls_type, LinkStateId(0)), highest(domain, ls_type))
@@ -194,4 +206,45 @@ fn highest(domain: Domain, ls_type: LsType) -> LsaKey {
 /// The age, in seconds, of an LSA that was `age` old `elapsed` whole seconds ago.
 fn aged(age: u16, elapsed: u64) -> u16 {
     u64::from(age).saturating_add(elapsed).min(u64::from(MAX_AGE)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsa::{LsaBody, LsaHeader};
+
+    /// Every domain behind every key, those at the ends of a domain and those that are not there among them.
+    #[test]
+    fn what_comes_behind_a_key_is_what_is_greater() {
+        let domains = [Domain::As, Domain::Area(AreaId(0)), Domain::Area(AreaId(u32::MAX)), Domain::Link(IfaceId(7))];
+        let numbers = [0, 1, 5, u32::MAX];
+        let now = Instant::from_epoch(std::time::Duration::ZERO);
+        let keys = domains.into_iter().flat_map(|domain| {
+            let types = [LsType(0), LsType::ROUTER, LsType(u16::MAX)];
+            types.into_iter().flat_map(move |ls_type| {
+                numbers.into_iter().map(move |n| LsaKey {
+                    domain,
+                    ls_type,
+                    link_state_id: LinkStateId(n),
+                    adv_router: RouterId(n),
+                })
+            })
+        });
+        let keys: Vec<LsaKey> = keys.collect();
+        let mut lsdb = Lsdb::default();
+        for LsaKey { domain, ls_type, link_state_id, adv_router } in keys.iter().copied().step_by(2) {
+            let header = LsaHeader { ls_type, link_state_id, adv_router, ..LsaHeader::default() };
+            lsdb.install(domain, Lsa::build(header, LsaBody::Unknown), Source::Flooded, now);
+        }
+        for domain in domains {
+            for behind in keys.iter().map(|key| Bound::Excluded(*key)).chain([Bound::Unbounded]) {
+                let found: Vec<LsaKey> = lsdb.domain_behind(domain, behind).map(|(key, _)| *key).collect();
+                let due =
+                    lsdb.entries.keys().copied().filter(|key| {
+                        key.domain == domain && !matches!(behind, Bound::Excluded(behind) if *key <= behind)
+                    });
+                assert_eq!(found, due.collect::<Vec<_>>(), "{domain} behind {behind:?}");
+            }
+        }
+    }
 }

@@ -2,16 +2,21 @@
 //!
 //! Differs: the master answers the slave's claim with its own at once, without waiting for RxmtInterval. The slave keeps
 //! its last packet as long as the adjacency lasts, not just RouterDeadInterval (§10.8); a duplicate that comes later still
-//! is answered instead of tearing the adjacency down.
+//! is answered instead of tearing the adjacency down. The Database summary list is a place in the database and no copy: 256
+//! neighbors that come at once do not each hold a list of 30,000 LSAs. What is installed meanwhile may be described, too, beside being
+//! flooded.
+
+use std::ops::Bound;
 
 use crate::consts::MAX_AGE;
 use crate::ctx::{Ctx, DropReason, Timer};
-use crate::id::Domain;
+use crate::id::{Domain, LsaKey};
 use crate::lsa::{LsaHeader, Recency, compare};
-use crate::lsdb::domain_of;
+use crate::lsdb::{Entry, domain_of};
 use crate::neighbor::{Link, Local, Neighbor, NeighborEvent};
 use crate::packet::{DbDesc, DdFlags, PacketBody, PacketType};
 use crate::state::NeighborState;
+use crate::time::Instant;
 
 /// What a Database Description packet leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,30 +61,40 @@ impl Neighbor {
         }
     }
 
-    /// Lists the area's, the link's and the AS's LSAs (RFC 5340 §4.2.1.2); those at MaxAge go to the retransmission
-    /// list instead (RFC 2328 §10.3, NegotiationDone).
-    pub(super) fn build_summary(&mut self, ctx: &mut Ctx, link: Link<'_>) {
-        let domains = [Domain::As, Domain::Area(link.local.area), Domain::Link(link.local.iface)];
-        for (key, entry) in domains.into_iter().flat_map(|domain| link.lsdb.domain(domain)) {
-            if entry.is_max_age(ctx.now) {
-                self.await_ack(ctx, *key, link.local.retransmit_interval);
-            } else {
-                self.summary.push_back(*key);
-            }
+    /// From here on the area's, the link's and the AS's LSAs are described (RFC 5340 §4.2.1.2); those at MaxAge go to the
+    /// retransmission list instead (RFC 2328 §10.3, NegotiationDone).
+    pub(super) fn begin_summary(&mut self, ctx: &mut Ctx, link: Link<'_>) {
+        let carried = carried(link.local);
+        for key in link.lsdb.max_aged(ctx.now).filter(|key| carried.contains(&key.domain)) {
+            self.await_ack(ctx, *key, link.local.retransmit_interval);
         }
+        self.summary = Some(Bound::Unbounded);
+    }
+
+    /// What is still to be described.
+    fn undescribed<'a>(&self, now: Instant, link: Link<'a>) -> impl Iterator<Item = (&'a LsaKey, &'a Entry)> {
+        let rest = self.summary.map(|behind| carried(link.local).into_iter().map(move |domain| (domain, behind)));
+        let rest = rest.into_iter().flatten().flat_map(move |(domain, behind)| link.lsdb.domain_behind(domain, behind));
+        // One that has aged out since follows by flooding.
+        rest.filter(move |(_, entry)| !entry.is_max_age(now))
+    }
+
+    /// How many LSAs are still to be described. Counts them.
+    pub fn summaries(&self, now: Instant, link: Link<'_>) -> usize {
+        self.undescribed(now, link).count()
     }
 
     /// Sends the next part of the Database summary list.
     fn describe_next(&mut self, ctx: &mut Ctx, link: Link<'_>) {
         let room = link.local.body_room().saturating_sub(12) / LsaHeader::LENGTH;
-        let mut headers = Vec::new();
-        while headers.len() < room.max(1) {
-            let Some(key) = self.summary.pop_front() else { break };
-            // One that has gone since is not described; one that has aged out is, and its MaxAge follows by flooding.
-            headers.extend(link.lsdb.get(&key).map(|entry| entry.header(ctx.now)));
-        }
+        let mut rest = self.undescribed(ctx.now, link);
+        let part: Vec<_> = rest.by_ref().take(room.max(1)).collect();
+        let last = part.last().map(|(key, _)| **key).filter(|_| rest.next().is_some());
+        drop(rest);
+        self.summary = last.map(Bound::Excluded);
+        let headers = part.iter().map(|(_, entry)| entry.header(ctx.now)).collect();
         let mut flags = DdFlags::empty();
-        flags.set(DdFlags::M, !self.summary.is_empty());
+        flags.set(DdFlags::M, self.summary.is_some());
         flags.set(DdFlags::MS, self.master);
         self.send_dd(ctx, link.local, flags, headers);
     }
@@ -198,4 +213,9 @@ impl Neighbor {
         }
         DdOutcome::Done
     }
+}
+
+/// The domains whose LSAs are flooded over a link, in their order.
+fn carried(link: &Local) -> [Domain; 3] {
+    [Domain::As, Domain::Area(link.area), Domain::Link(link.iface)]
 }

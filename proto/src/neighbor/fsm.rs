@@ -100,8 +100,8 @@ pub enum Action {
     RestartInactivity,
     /// Clear the three lists.
     ClearLists,
-    /// List our LSDB in the Database summary list.
-    BuildSummary,
+    /// Begin to describe our LSDB (Database summary list).
+    BeginSummary,
     /// Send Link State Requests.
     RequestNext,
     /// Stop the inactivity timer.
@@ -112,13 +112,13 @@ pub enum Action {
 ///
 /// Entering ExStart (from whatever state) starts the negotiation: that is an entry action, not a column.
 pub fn transition(state: NeighborState, event: NeighborEvent) -> Option<(Next, &'static [Action])> {
-    use Action::{BuildSummary, ClearLists, RequestNext, RestartInactivity, StopTimers};
+    use Action::{BeginSummary, ClearLists, RequestNext, RestartInactivity, StopTimers};
     use NeighborEvent as E;
     let row: (Next, &'static [Action]) = match (event, state) {
         (E::HelloReceived, Down) => (Next::State(Init), &[RestartInactivity]),
         (E::HelloReceived, _) => (Next::Stay, &[RestartInactivity]),
         (E::TwoWayReceived, Init) => (Next::ByAdjacency { yes: ExStart, no: TwoWay }, &[]),
-        (E::NegotiationDone, ExStart) => (Next::State(Exchange), &[BuildSummary]),
+        (E::NegotiationDone, ExStart) => (Next::State(Exchange), &[BeginSummary]),
         (E::ExchangeDone, Exchange) => (Next::ByRequests { empty: Full, left: Loading }, &[RequestNext]),
         (E::LoadingDone, Loading) => (Next::State(Full), &[]),
         (E::AdjOk, TwoWay) => (Next::ByAdjacency { yes: ExStart, no: TwoWay }, &[]),

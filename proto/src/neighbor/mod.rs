@@ -7,8 +7,9 @@ mod exchange;
 mod fsm;
 mod request;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
+use std::ops::Bound;
 use std::time::Duration;
 
 pub use exchange::DdOutcome;
@@ -100,8 +101,8 @@ pub struct Neighbor {
     pub dr: RouterId,
     /// The Backup DR it names.
     pub bdr: RouterId,
-    /// LSAs to describe, not yet sent (Database summary list).
-    pub summary: VecDeque<LsaKey>,
+    /// Behind which LSA of the database those begin that are still to be described (Database summary list); none: none are.
+    summary: Option<Bound<LsaKey>>,
     /// LSAs to ask for: the instance it described (Link state request list).
     pub requests: BTreeMap<LsaKey, LsaHeader>,
     /// LSAs asked for in the last Link State Request and still missing.
@@ -134,7 +135,7 @@ impl Neighbor {
             options: Options::empty(),
             dr: RouterId(0),
             bdr: RouterId(0),
-            summary: VecDeque::new(),
+            summary: None,
             requests: BTreeMap::new(),
             outstanding: BTreeSet::new(),
             unacknowledged: 0,
@@ -207,7 +208,7 @@ impl Neighbor {
                 ctx.timers.set(Timer::Inactivity(self.id), ctx.now + link.local.dead_interval);
             }
             Action::ClearLists => self.clear_lists(ctx),
-            Action::BuildSummary => self.build_summary(ctx, link),
+            Action::BeginSummary => self.begin_summary(ctx, link),
             Action::RequestNext => self.request_next(ctx, link.local),
             Action::StopTimers => ctx.timers.clear(Timer::Inactivity(self.id)),
         }
@@ -227,7 +228,7 @@ impl Neighbor {
     }
 
     fn clear_lists(&mut self, ctx: &mut Ctx) {
-        self.summary.clear();
+        self.summary = None;
         self.requests.clear();
         self.outstanding.clear();
         if self.unacknowledged > 0 {
