@@ -623,9 +623,13 @@ fn full() {
         let counters = one.counters().interfaces["v1"].clone();
         assert!(counters.received["hello"] > 0 && counters.sent["db_desc"] > 0, "{counters:?}");
         assert_eq!(counters.receive_unusable + counters.send_refused, 0, "{counters:?}");
-        let Response::Ok(answer) = one.show(&Request::new("show", ["neighbor"])) else { panic!() };
+        let show = |subject| match one.show(&Request::new("show", [subject])) {
+            Response::Ok(text) => serde_json::from_str::<Value>(text.get()).unwrap(),
+            Response::Error(error) => panic!("{error}"),
+        };
+        let answer = show("neighbor");
         assert_eq!((&answer[0]["neighbor_id"], &answer[0]["state"]), (&"0.0.0.2".into(), &"Full".into()));
-        let Response::Ok(answer) = one.show(&Request::new("show", ["database"])) else { panic!() };
+        let answer = show("database");
         assert!(answer.as_array().unwrap().iter().any(|lsa| lsa["ls_type_name"] == "Router-LSA"));
     });
 }

@@ -51,10 +51,10 @@ pub fn ask(path: &Path, request: &Request) -> Result<Value, ClientError> {
     let name = || path.display().to_string();
     let stream = UnixStream::connect(path).map_err(|error| ClientError::Connect { path: name(), error })?;
     let line = exchange(stream, request).map_err(|error| ClientError::Answer { path: name(), error })?;
-    match serde_json::from_str(&line) {
-        Ok(Response::Ok(value)) => Ok(value),
-        Ok(Response::Error(message)) => Err(ClientError::Refused(message)),
-        Err(error) => Err(ClientError::Protocol { path: name(), error }),
+    let unreadable = |error| ClientError::Protocol { path: name(), error };
+    match serde_json::from_str(&line).map_err(unreadable)? {
+        Response::Ok(text) => serde_json::from_str(text.get()).map_err(unreadable),
+        Response::Error(message) => Err(ClientError::Refused(message)),
     }
 }
 
