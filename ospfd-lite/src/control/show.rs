@@ -153,6 +153,7 @@ pub struct NextHop {
 /// The rows of `show neighbor`.
 pub fn neighbors(view: &View<'_>) -> Vec<Neighbor> {
     let rows = view.neighbors().into_iter().map(|neighbor| Neighbor {
+        summaries: view.summaries(&neighbor),
         neighbor_id: neighbor.router.to_string(),
         priority: neighbor.priority,
         dead_time: neighbor.dead_in.map(seconds),
@@ -166,7 +167,6 @@ pub fn neighbors(view: &View<'_>) -> Vec<Neighbor> {
         dr: neighbor.dr.to_string(),
         bdr: neighbor.bdr.to_string(),
         options: options(neighbor.options),
-        summaries: neighbor.summaries,
         requests: neighbor.requests,
         retransmissions: neighbor.retransmissions,
     });

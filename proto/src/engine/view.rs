@@ -91,8 +91,6 @@ pub struct NeighborView {
     pub requests: usize,
     /// LSAs sent and not yet acknowledged.
     pub retransmissions: usize,
-    /// LSAs yet to be described.
-    pub summaries: usize,
 }
 
 /// An LSA in the database.
@@ -180,7 +178,6 @@ impl<'a> View<'a> {
 
     fn neighbor(&self, iface: &Iface, neighbor: &Neighbor) -> NeighborView {
         let ctx = &self.engine.core.ctx;
-        let link = Link { local: &iface.local(), lsdb: self.lsdb() };
         NeighborView {
             router: neighbor.id.router,
             iface: iface.id,
@@ -197,8 +194,15 @@ impl<'a> View<'a> {
             since: ctx.now.since(neighbor.since),
             requests: neighbor.requests.len(),
             retransmissions: neighbor.unacknowledged,
-            summaries: neighbor.summaries(ctx.now, link),
         }
+    }
+
+    /// How many LSAs are yet to be described to a neighbor. Counts them in the database, and so is no part of [`Self::neighbors`],
+    /// which is asked for at every turn while a router begins.
+    pub fn summaries(&self, of: &NeighborView) -> usize {
+        let Some(iface) = self.engine.core.ifaces.get(&of.iface) else { return 0 };
+        let link = Link { local: &iface.local(), lsdb: self.lsdb() };
+        iface.neighbors.get(&of.router).map_or(0, |neighbor| neighbor.summaries(self.now(), link))
     }
 
     /// The database.
