@@ -24,7 +24,7 @@ const LATE: Duration = Duration::from_micros(20);
 /// What touching memory cost that had been at rest.
 #[derive(Clone, Copy, Debug)]
 pub struct Touched {
-    late: usize,
+    late: u32,
     /// All late touches together.
     waited: Duration,
 }
@@ -53,7 +53,7 @@ impl fmt::Display for Touched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Touched { late, waited } = self;
         write!(f, "of {PIECES} pieces of memory at rest for {REST:?} the host gave back {late} late")?;
-        match u32::try_from(*late).ok().and_then(|late| waited.checked_div(late)) {
+        match waited.checked_div(*late) {
             Some(each) => write!(f, ", after {each:?} each (docs/labs.md, \"Many servers, many prefixes\")"),
             None => Ok(()),
         }

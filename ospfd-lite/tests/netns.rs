@@ -98,13 +98,18 @@ fn enter() {
     // What the code says of its decisions belongs to a failure.
     tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_ansi(false).with_writer(std::io::stderr).init();
     ip("link set lo up");
-    ip("link add v1 type veth peer name v2");
-    for link in ["v1", "v2"] {
+    veth("v1", "v2");
+    ip("addr add fe80::a/64 dev v1 nodad");
+    let _ = std::fs::write("/proc/sys/net/ipv6/fib_multipath_hash_policy", "1");
+}
+
+/// Adds a veth pair, both ends up.
+fn veth(one: &str, other: &str) {
+    ip(&format!("link add {one} type veth peer name {other}"));
+    for link in [one, other] {
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_dad"), "0").unwrap();
         ip(&format!("link set {link} up"));
     }
-    ip("addr add fe80::a/64 dev v1 nodad");
-    let _ = std::fs::write("/proc/sys/net/ipv6/fib_multipath_hash_policy", "1");
 }
 
 fn ip(arguments: &str) {
@@ -727,11 +732,7 @@ fn late_reader() {
 /// RouterDeadInterval, in which the other has sent its own.
 fn late_reader_of_two_links() {
     run(async {
-        ip("link add v3 type veth peer name v4");
-        for link in ["v3", "v4"] {
-            std::fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_dad"), "0").unwrap();
-            ip(&format!("link set {link} up"));
-        }
+        veth("v3", "v4");
         ip("addr add fe80::c/64 dev v3 nodad");
         let mut driver = driver_on(1, &["v1", "v3"], 2);
         let stubs = [Stub::new(), Stub::on("v4", 3, (gateway(0xd), gateway(0xc)))];

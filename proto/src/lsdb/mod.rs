@@ -141,7 +141,7 @@ impl Lsdb {
 
     /// The instances of one domain.
     pub fn domain(&self, domain: Domain) -> impl Iterator<Item = (&LsaKey, &Entry)> {
-        self.range(lowest(domain, LsType(0), LinkStateId(0)), highest(domain, LsType(u16::MAX)))
+        self.domain_behind(domain, Bound::Unbounded)
     }
 
     /// The instances of one domain that come behind a key.

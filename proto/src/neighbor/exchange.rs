@@ -73,7 +73,7 @@ impl Neighbor {
 
     /// What is still to be described.
     fn undescribed<'a>(&self, now: Instant, link: Link<'a>) -> impl Iterator<Item = (&'a LsaKey, &'a Entry)> {
-        let rest = self.summary.map(|behind| carried(link.local).into_iter().map(move |domain| (domain, behind)));
+        let rest = self.summary.map(|behind| carried(link.local).map(|domain| (domain, behind)));
         let rest = rest.into_iter().flatten().flat_map(move |(domain, behind)| link.lsdb.domain_behind(domain, behind));
         // One that has aged out since follows by flooding.
         rest.filter(move |(_, entry)| !entry.is_max_age(now))
