@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::cargo::cargo;
+
 const BASELINE: &str = "proto/benches/counts.txt";
 /// The function of `proto/benches/counts.rs` in which is counted.
 const MEASURED: &str = "--toggle-collect=*counts*measured*";
@@ -83,8 +85,7 @@ fn workspace() -> PathBuf {
 
 /// Builds the tasks with the profile of benches; the path of their program.
 fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.current_dir(workspace()).args(["bench", "-q", "-p", "ospf-proto", "--bench", "counts", "--no-run"]);
     command.arg("--message-format=json").stderr(std::process::Stdio::inherit());
     let messages = text(&mut command)?;

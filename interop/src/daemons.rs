@@ -1,11 +1,10 @@
 //! Our two daemons: built with the profile of the running binary, before any sandbox is entered, and found beside it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+use crate::cargo::cargo;
 
 /// The packages, each with a binary of the same name.
 pub const DAEMONS: [&str; 2] = ["ospfd-lite", "server-speaker"];
@@ -29,8 +28,7 @@ pub fn build() -> Result<()> {
         Some(other) => other,
     };
     let target = directory.parent().context("the running binary is in no target folder")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.current_dir(&workspace).args(["build", "-q", "--profile", profile, "--target-dir"]).arg(target);
     for daemon in DAEMONS {
         command.args(["-p", daemon]);

@@ -15,6 +15,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::cargo::cargo;
+
 /// The targets, those that need the most first.
 pub const TARGETS: [&str; 6] = ["engine_ops", "config", "decode_packet", "roundtrip", "decode_lsa", "farm_tlv"];
 /// Targets that run at the same time.
@@ -119,13 +121,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 /// `cargo fuzz`, installed first if it is missing.
 fn install() -> Result<()> {
-    let there = Command::new(cargo()).args(["fuzz", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let there = cargo().args(["fuzz", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if there.context("starting cargo")?.success() {
         return Ok(());
     }
     let arguments = ["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ];
     println!("there is no cargo-fuzz: cargo {}", arguments.join(" "));
-    let status = Command::new(cargo()).args(arguments).status().context("starting cargo")?;
+    let status = cargo().args(arguments).status().context("starting cargo")?;
     if !status.success() {
         bail!(
             "cargo {} failed ({status}); it needs a C++ compiler (build-essential) and the registry",
@@ -135,15 +137,11 @@ fn install() -> Result<()> {
     Ok(())
 }
 
-fn cargo() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
 /// `cargo fuzz <verb>` in the crate above `fuzz`. The daemons are built in only where their files are fuzzed. Comparisons are
 /// not traced: that takes as long as all the rest of a run, and the dictionary, the corpora and the made-right checksums
 /// lead behind what it would find.
 fn cargo_fuzz(proto: &Path, verb: &str, targets: &[&str]) -> Command {
-    let mut command = Command::new(cargo());
+    let mut command = cargo();
     command.current_dir(proto).env("RUSTC_BOOTSTRAP", "1").args([
         "fuzz",
         verb,

@@ -5,6 +5,7 @@ pub mod apart;
 pub mod attack;
 pub mod bench;
 pub mod capture;
+pub mod cargo;
 pub mod conformance;
 pub mod containers;
 pub mod counts;

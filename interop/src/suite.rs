@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
-use crate::{containers, root};
+use crate::{cargo::cargo, containers, root};
 
 /// What the labs need, as Debian packages, and a file of each by which it is known to be there.
 const PACKAGES: [(&str, &str); 8] = [
@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             make_root()?;
         }
     }
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     if options.long {

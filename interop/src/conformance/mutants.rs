@@ -22,7 +22,7 @@ use nix::{
 };
 
 use super::{Row, Sources, sources::Place};
-use crate::sim::random::Random;
+use crate::{cargo::cargo, sim::random::Random};
 
 /// Where the patches are, from the root of the workspace.
 const PATCHES: &str = "interop/mutants/conformance";
@@ -153,7 +153,7 @@ impl Copy {
     }
 
     fn cargo(&self) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = cargo();
         command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target).args(["test", "-q"]);
         // Built once for each mutant and looked at by nobody.
         command.env("CARGO_PROFILE_DEV_DEBUG", "0");

@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::cargo::cargo;
+
 /// Faults put into a copy of the engine on purpose.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
@@ -111,7 +113,7 @@ fn apply(tree: &Path, patch: &Path, reverse: bool) -> Result<()> {
 }
 
 fn build(tree: &Path, target: &Path) -> Result<()> {
-    let mut command = Command::new("cargo");
+    let mut command = cargo();
     command.args(["build", "-q", "--release", "-p", "interop", "--bin", "lab"]);
     // One changed line is not worth a whole build: what is lost in speed is won many times over.
     command.args(["--config", "profile.release.incremental=true"]);
