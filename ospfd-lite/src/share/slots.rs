@@ -57,15 +57,16 @@ impl<K: Ord + Copy> FromIterator<Option<K>> for Table<K> {
 }
 
 /// How many of `count` slots each member gets, in the order of the members: proportional to the weights by largest remainder,
-/// and one at least for each. None if there are fewer slots than members, or no member.
+/// and one at least for each. None if there are fewer slots than members, or no member, or more than 2^32 slots.
 pub fn quotas<K: Ord + Copy>(weights: &Weighted<K>, count: usize) -> Option<Vec<usize>> {
     let spare = count.checked_sub(weights.len()).filter(|_| !weights.is_empty())?;
-    let sum: u128 = weights.weights().map(u128::from).sum::<u128>().max(1);
-    let exact = |weight: u32| u128::from(weight) * count as u128;
+    let slots = u64::from(u32::try_from(count).ok()?);
+    let sum: u64 = weights.weights().map(u64::from).sum::<u64>().max(1);
+    let exact = |weight: u32| u64::from(weight) * slots;
     let mut quotas: Vec<usize> = weights.weights().map(|weight| ((exact(weight) / sum) as usize).max(1)).collect();
     let given: usize = quotas.iter().sum();
     if given <= count {
-        let mut remainders: Vec<(Reverse<u128>, usize)> =
+        let mut remainders: Vec<(Reverse<u64>, usize)> =
             weights.weights().enumerate().map(|(member, weight)| (Reverse(exact(weight) % sum), member)).collect();
         // The greatest first; equal ones in the order of the members.
         remainders.sort_unstable();

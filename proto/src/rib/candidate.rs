@@ -7,14 +7,14 @@ use crate::consts::LS_INFINITY;
 use crate::id::{AreaId, Domain, LsaKey, RouterId};
 use crate::rib::next_hops::NextHops;
 use crate::rib::{Basis, Listed, PathType, Route};
-use crate::spf::{Vertex, VertexId};
+use crate::spf::VertexId;
 
 /// A path to a prefix.
-struct Candidate<'a> {
+struct Candidate {
     distance: u32,
     area: AreaId,
-    /// The vertex that the prefix hangs on.
-    vertex: &'a Vertex,
+    /// The place of the vertex that the prefix hangs on in the area's tree.
+    vertex: usize,
     originator: RouterId,
     /// It is our own prefix. The root alone has no first hops; to ask each vertex for its own means to fetch them from memory.
     own: bool,
@@ -31,8 +31,8 @@ pub(super) fn best<'k>(
     basis: &Basis<'_>,
     hops_of: &mut NextHops,
 ) -> Option<Arc<Route>> {
-    let candidates: Vec<Candidate<'_>> = listing.filter_map(|(key, listed)| candidate(key, listed, basis)).collect();
-    let rank = |candidate: &Candidate<'_>| (candidate.distance, Reverse(candidate.area));
+    let candidates: Vec<Candidate> = listing.filter_map(|(key, listed)| candidate(key, listed, basis)).collect();
+    let rank = |candidate: &Candidate| (candidate.distance, Reverse(candidate.area));
     let first = candidates.iter().map(rank).min()?;
     let best = || candidates.iter().filter(|candidate| rank(candidate) == first);
     // A prefix that we originate ourselves needs no next hop, whoever else has it at the same distance.
@@ -40,7 +40,7 @@ pub(super) fn best<'k>(
     let mut paths = Vec::with_capacity(candidates.len());
     let mut known = false;
     for candidate in best() {
-        let hops = if own { &[] } else { hops_of.get(&candidate.vertex.first_hops, basis) };
+        let hops = if own { &[] } else { hops_of.get((candidate.area, candidate.vertex), basis) };
         known |= !hops.is_empty();
         paths.extend(hops.iter().map(|hop| (candidate.originator, Some(*hop))));
         if hops.is_empty() {
@@ -51,18 +51,18 @@ pub(super) fn best<'k>(
 }
 
 /// The path that one LSA offers, if what it refers to can be reached (RFC 5340 §4.8.1).
-fn candidate<'a>(key: &LsaKey, listed: &Listed, basis: &Basis<'a>) -> Option<Candidate<'a>> {
+fn candidate(key: &LsaKey, listed: &Listed, basis: &Basis<'_>) -> Option<Candidate> {
     let Domain::Area(area) = key.domain else { return None };
     if !listed.counts {
         return None;
     }
     let tree = basis.trees.get(&area)?;
-    let vertex = tree.vertex(listed.vertex)?;
+    let vertex = tree.place(listed.vertex)?;
     let own = listed.vertex == VertexId::Router(tree.root());
     // What is ours nobody else can say.
     if own && key.adv_router != tree.root() {
         return None;
     }
-    let distance = vertex.distance + u32::from(listed.metric);
+    let distance = tree.vertices().get(vertex)?.distance + u32::from(listed.metric);
     (distance < LS_INFINITY).then_some(Candidate { distance, area, vertex, originator: key.adv_router, own })
 }

@@ -57,8 +57,12 @@ impl Tree {
 
     /// A vertex, if it can be reached.
     pub fn vertex(&self, id: VertexId) -> Option<&Vertex> {
-        let at = self.vertices.binary_search_by_key(&id, |vertex| vertex.id).ok()?;
-        self.vertices.get(at)
+        self.vertices.get(self.place(id)?)
+    }
+
+    /// Where a vertex is in [`Tree::vertices`], if it can be reached.
+    pub fn place(&self, id: VertexId) -> Option<usize> {
+        self.vertices.binary_search_by_key(&id, |vertex| vertex.id).ok()
     }
 
     /// A router, if it can be reached.

@@ -15,6 +15,7 @@ mod nexthop;
 mod plan;
 mod reconciler;
 mod request;
+mod slot_objects;
 mod state;
 mod sysctl;
 mod tables;

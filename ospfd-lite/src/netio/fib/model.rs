@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use ospf_proto::lsa::Prefix;
 
 use super::ids::{Place, place, slot_id};
+use super::slot_objects::SlotObjects;
 
 /// A gateway: a router's link-local address on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,8 +74,8 @@ impl Use {
 /// A slot group: the object of each slot, and the group over them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SlotGroup {
-    /// The gateway of each slot by its index; none: an object that stands for something else.
-    pub(crate) slots: BTreeMap<u32, Option<Member>>,
+    /// The objects of its slots.
+    pub(crate) slots: SlotObjects,
     /// The group, where there is one.
     pub(crate) group: Option<SlotShape>,
 }
@@ -113,7 +114,7 @@ impl SlotGroup {
 
     /// The gateways in the order of the slots, as far as they are known.
     pub(crate) fn table(&self, count: u32) -> Vec<Option<Member>> {
-        (0..count).map(|index| self.slots.get(&index).copied().flatten()).collect()
+        (0..count).map(|index| self.slots.get(index).flatten()).collect()
     }
 }
 
@@ -239,7 +240,7 @@ impl Kernel {
             }
             Target::Slots(number) => {
                 let mut counts = BTreeMap::new();
-                for member in self.slots.get(&number)?.slots.values().flatten() {
+                for member in self.slots.get(&number)?.slots.gateways().flatten() {
                     *counts.entry(*member).or_insert(0.0) += 1.0;
                 }
                 counts
@@ -304,7 +305,7 @@ impl Kernel {
 
     fn remove_slot(&mut self, number: u32, index: u32) {
         let Some(group) = self.slots.get_mut(&number) else { return };
-        group.slots.remove(&index);
+        group.slots.remove(index);
         if let Some(SlotShape::Slots { members, .. }) = &mut group.group
             && members.remove(&index)
             && members.is_empty()

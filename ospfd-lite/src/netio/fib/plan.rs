@@ -223,12 +223,11 @@ impl<'a> Planner<'a> {
         let group = self.kernel.slots.get(&number).unwrap_or(&empty);
         let count = table.len() as u32;
         let mut whole = group.is_whole(count);
-        let mut slots = group.slots.iter().peekable();
         for (index, member) in (0..).zip(table.iter()) {
             let Some(member) = member else { continue };
             let id = slot_id(number, Some(index));
-            match slots.next_if(|(at, _)| **at == index).map(|(_, known)| known) {
-                Some(Some(known)) if known == member => {}
+            match group.slots.get(index) {
+                Some(Some(known)) if known == *member => {}
                 Some(Some(_)) => {
                     self.replace.push(Op::ReplaceGateway(id, *member));
                     self.repointed.insert(number);
@@ -389,15 +388,15 @@ impl<'a> Planner<'a> {
         for (number, group) in &self.kernel.slots {
             let id = slot_id(*number, None);
             if let Some(table) = wish.slots.get(number) {
-                let beyond = group.slots.range(table.len() as u32..);
-                ops.extend(beyond.map(|(index, _)| Op::DeleteObject(slot_id(*number, Some(*index)))));
+                let beyond = group.slots.indices_from(table.len() as u32);
+                ops.extend(beyond.map(|index| Op::DeleteObject(slot_id(*number, Some(index)))));
                 continue;
             }
             if self.staying.contains(&id) {
                 continue;
             }
             ops.extend(group.group.iter().map(|_| Op::DeleteObject(id)));
-            ops.extend(group.slots.keys().map(|index| Op::DeleteObject(slot_id(*number, Some(*index)))));
+            ops.extend(group.slots.indices_from(0).map(|index| Op::DeleteObject(slot_id(*number, Some(index)))));
         }
         ops
     }

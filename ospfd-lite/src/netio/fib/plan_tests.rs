@@ -145,7 +145,7 @@ impl Bed {
             assert!(desired.contains_key(prefix) || keep.contains(prefix), "{prefix} is left over after {ops:?}");
         }
         for group in self.kernel.slots.values() {
-            assert!(group.is_whole(SLOTS) && group.slots.len() == SLOTS as usize, "{group:?} after {ops:?}");
+            assert!(group.is_whole(SLOTS) && group.slots.indices_from(0).eq(0..SLOTS), "{group:?} after {ops:?}");
         }
         assert_eq!(self.plan(None, keep).ops, [], "a second plan has nothing to do");
         ops

@@ -172,9 +172,7 @@ impl<P: Port> Reconciler<P> {
         let right = |target: &Target| match target {
             Target::Slots(number) => kernel.slots.get(number).is_some_and(|group| {
                 let table = self.groups.tables().get(number);
-                table.is_some_and(|table| {
-                    group.is_whole(table.len() as u32) && table.iter().eq(group.slots.values().map(Option::as_ref))
-                })
+                table.is_some_and(|table| group.is_whole(table.len() as u32) && table.iter().eq(group.slots.gateways()))
             }),
             _ => true,
         };

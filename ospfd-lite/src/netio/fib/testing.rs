@@ -6,7 +6,7 @@ use super::plan::Op;
 
 fn gateway(kernel: &Kernel, id: &u32) -> bool {
     match place(*id) {
-        Place::Slot(number, index) => kernel.slots.get(&number).is_some_and(|group| group.slots.contains_key(&index)),
+        Place::Slot(number, index) => kernel.slots.get(&number).is_some_and(|group| group.slots.get(index).is_some()),
         _ => matches!(kernel.objects.get(id), Some(Object::Gateway(_))),
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn apply(kernel: &mut Kernel, op: &Op) {
             if let Place::Slot(number, index) = place(*id) {
                 let group = &kernel.slots[&number].group;
                 let held = matches!(group, Some(SlotShape::Slots { members, .. }) if members.contains(&index));
-                let ours = kernel.slots[&number].slots[&index].is_some();
+                let ours = kernel.slots[&number].slots.get(index).flatten().is_some();
                 assert!(!held || !ours, "in a group: {op:?}");
             }
             kernel.remove_object(*id);

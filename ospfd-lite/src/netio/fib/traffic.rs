@@ -43,7 +43,7 @@ impl Traffic {
 
 fn gateway(kernel: &Kernel, id: u32) -> Option<Member> {
     match place(id) {
-        Place::Slot(number, index) => kernel.slots.get(&number)?.slots.get(&index).copied().flatten(),
+        Place::Slot(number, index) => kernel.slots.get(&number)?.slots.get(index).flatten(),
         Place::Object => match kernel.objects.get(&id)? {
             Object::Gateway(member) => Some(*member),
             Object::Group(..) | Object::Other => None,
