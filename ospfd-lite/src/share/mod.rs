@@ -116,6 +116,16 @@ mod tests {
 
     use super::*;
 
+    /// Next hops are taken for members in their order.
+    #[test]
+    fn members_are_ordered_as_next_hops_are() {
+        let hop = |iface, address: &str| NextHop { iface: IfaceId(iface), gateway: Some(address.parse().unwrap()) };
+        let mut hops = vec![hop(2, "fe80::1"), hop(1, "fe80::ff:0:0:1"), hop(1, "fe80::2"), hop(1, "fe80:0:0:1::1")];
+        hops.sort();
+        let members = hops.iter().map(|hop| Member { iface: hop.iface.0, gateway: hop.gateway.unwrap() });
+        assert!(members.is_sorted());
+    }
+
     fn hop(n: u16) -> NextHop {
         NextHop { iface: IfaceId(1), gateway: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, n)) }
     }

@@ -81,6 +81,19 @@ fn servers_at_equal_distance_share_the_route_to_one_anycast_prefix() {
     );
 }
 
+/// As the fields are compared one after the other.
+#[test]
+fn next_hops_are_ordered_by_interface_and_address() {
+    let addresses = ["fe80::2", "fe80::100", "fe80:0:0:1::1", "fe80::ff:0:0:1"].map(|text| text.parse().unwrap());
+    let gateways = addresses.into_iter().map(Some).chain([None]);
+    let mut hops: Vec<NextHop> =
+        gateways.flat_map(|gateway| [2, 1].map(|iface| NextHop { iface: IfaceId(iface), gateway })).collect();
+    let mut by_fields = hops.clone();
+    by_fields.sort_by_key(|hop| (hop.iface, hop.gateway));
+    hops.sort();
+    assert_eq!(hops, by_fields);
+}
+
 /// Paths come in any order and more than once; each originator leads to its own part of the next hops.
 #[test]
 fn paths_are_told_by_originator_and_next_hops_once() {

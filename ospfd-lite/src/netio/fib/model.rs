@@ -1,5 +1,6 @@
 //! What the kernel has, as far as it concerns us.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
@@ -9,12 +10,26 @@ use super::ids::{Place, place, slot_id};
 use super::slot_objects::SlotObjects;
 
 /// A gateway: a router's link-local address on a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// The link.
     pub iface: u32,
     /// The address.
     pub gateway: Ipv6Addr,
+}
+
+/// By link and address, as numbers ([`ospf_proto::rib::NextHop`] says why).
+impl Ord for Member {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let number = |member: &Member| (member.iface, member.gateway.to_bits());
+        number(self).cmp(&number(other))
+    }
+}
+
+impl PartialOrd for Member {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The kind of a next-hop group (`NHA_GROUP_TYPE`).
