@@ -62,7 +62,15 @@ struct Inner {
     socket: RawSocket,
     start: Clock,
     stop: AtomicBool,
+    /// Held by the thread while it does something, and by who wants it to do nothing.
+    turn: Mutex<()>,
 }
+
+/// While this lives none of the engines says or takes anything but what it is told to. A neighbor that hears nothing for its
+/// dead interval is gone.
+#[derive(Debug)]
+#[must_use]
+pub struct Still<'a>(#[expect(dead_code, reason = "it is held")] MutexGuard<'a, ()>);
 
 impl Engines {
     /// The name of the thread that drives them.
@@ -78,7 +86,8 @@ impl Engines {
         let engines = identities.iter().map(|one| Mutex::new(engine(*one, kind, iface))).collect();
         let places = identities.iter().enumerate().map(|(place, one)| (one.address, place)).collect();
         let (groups, start, stop) = (Mutex::default(), Clock::now(), AtomicBool::new(false));
-        let inner = Arc::new(Inner { identities, engines, places, groups, iface, socket, start, stop });
+        let turn = Mutex::new(());
+        let inner = Arc::new(Inner { identities, engines, places, groups, iface, socket, start, stop, turn });
         let runner = Arc::clone(&inner);
         let thread = thread::Builder::new().name(Self::THREAD.into()).spawn(move || runner.run())?;
         Ok(Self { inner, thread: Some(thread) })
@@ -113,6 +122,12 @@ impl Engines {
         let record = ServiceRecord { mu: milli, x: Some(0), nominal: milli, ..ServiceRecord::new(&prefix, owner) };
         let tlv = FarmTlv { services: vec![record], ..FarmTlv::default() }.to_tlv();
         self.say(place, Command::RouterInformation(vec![tlv]))
+    }
+
+    /// Has their thread do nothing for a while: hundreds of servers of one processor would be given it, now and then, in place
+    /// of who observes the router, for all of a tick of the scheduler.
+    pub fn still(&self) -> Still<'_> {
+        Still(lock(&self.inner.turn))
     }
 
     /// How many of them are Full with a router.
@@ -177,6 +192,7 @@ impl Inner {
     fn run(&self) {
         let mut buffer = vec![0; 65_536];
         while !self.stop.load(Ordering::Relaxed) {
+            let turn = lock(&self.turn);
             for (identity, engine) in self.identities.iter().zip(&self.engines) {
                 let (mut engine, now) = (lock(engine), self.now());
                 if engine.next_timeout().is_some_and(|at| at <= now) {
@@ -184,8 +200,10 @@ impl Inner {
                 }
                 self.drain(*identity, &mut engine);
             }
+            drop(turn);
             if self.socket.wait(Duration::from_millis(10)) {
                 while let Some((src, dst, length)) = self.socket.receive(&mut buffer) {
+                    let _turn = lock(&self.turn);
                     self.take((src, dst), buffer.get(..length).unwrap_or_default());
                 }
             }

@@ -132,7 +132,7 @@ fn rest(watch: &Watch, since: Instant) -> Result<()> {
     })
 }
 
-/// How long the lookout looks for a first message, and behind each for another one. The engines have no processor meanwhile.
+/// How long the lookout looks for a first message, and behind each for another one. The engines are still meanwhile.
 const LOOK: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(20));
 
 /// What a change cost.
@@ -184,9 +184,11 @@ fn change(
     act: impl FnOnce(&Many) -> Result<()>,
 ) -> Result<Cost> {
     let lookout = Lookout::start(&many.farm.router)?;
+    let still = many.engines.still();
     let from = Instant::now();
     act(many)?;
     let seen = lookout.times(LOOK)?;
+    drop(still);
     wait_for("the kernel to follow", PATIENCE, || {
         let (count, last) = watch.last();
         Ok(Probe::when(last.is_some_and(|last| last > from), (), format!("{count} messages, none new")))
