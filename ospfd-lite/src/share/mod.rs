@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn members_are_ordered_as_next_hops_are() {
         let hop = |iface, address: &str| NextHop { iface: IfaceId(iface), gateway: Some(address.parse().unwrap()) };
-        let mut hops = vec![hop(2, "fe80::1"), hop(1, "fe80::ff:0:0:1"), hop(1, "fe80::2"), hop(1, "fe80:0:0:1::1")];
+        let mut hops = [hop(2, "fe80::1"), hop(1, "fe80::ff:0:0:1"), hop(1, "fe80::2"), hop(1, "fe80:0:0:1::1")];
         hops.sort();
         let members = hops.iter().map(|hop| Member { iface: hop.iface.0, gateway: hop.gateway.unwrap() });
         assert!(members.is_sorted());
