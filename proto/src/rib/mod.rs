@@ -96,7 +96,8 @@ impl Rib {
             .collect()
     }
 
-    /// There is another tree: what was found for the sets of the one before is of no use any more.
+    /// There is another tree: what was found for the vertices of the one before, by their places, is not true any more. Has to be
+    /// said of every new tree before routes are computed on it.
     pub fn tree_changed(&mut self) {
         self.next_hops = NextHops::default();
     }

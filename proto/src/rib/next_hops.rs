@@ -9,7 +9,7 @@ use crate::spf::{FirstHop, Tree, neighbor_address};
 
 /// What was found. A tree has each set once ([`crate::spf`]), so that a set is known by its place in memory.
 ///
-/// It stays true from one computation to the next, until an address changes: a server's cost changes often, and of a farm of
+/// It stays true from one computation to the next, until an address or a tree changes: a server's cost changes often, and of a farm of
 /// 256 it concerns the addresses of all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NextHops {

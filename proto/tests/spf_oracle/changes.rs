@@ -67,6 +67,7 @@ impl Router {
             let changed = changed_vertices(self.trees.get(&AREA), &tree);
             dirty.extend(self.rib.index().hanging_on(&self.lsdb, AREA, &changed));
             self.trees.insert(AREA, tree);
+            self.rib.tree_changed();
             self.trees_built += 1;
         }
         let heard = self.topology.heard(self.number);
