@@ -57,7 +57,7 @@ impl<K: Ord + Copy> FromIterator<Option<K>> for Table<K> {
 }
 
 /// How many of `count` slots each member gets, in the order of the members: proportional to the weights by largest remainder,
-/// and one at least for each. None if there are fewer slots than members, or no member, or more than 2^32 slots.
+/// and one at least for each. None if there are fewer slots than members, or no member, or 2^32 slots or more.
 pub fn quotas<K: Ord + Copy>(weights: &Weighted<K>, count: usize) -> Option<Vec<usize>> {
     let spare = count.checked_sub(weights.len()).filter(|_| !weights.is_empty())?;
     let slots = u64::from(u32::try_from(count).ok()?);

@@ -56,9 +56,8 @@ impl NextHops {
         let exact = |hops: &BTreeSet<FirstHop>, part: Part| resolve(hops, basis).eq(self.part(part).iter().copied());
         let of_vertices = self.vertices.iter().all(|(area, parts)| {
             let vertices = basis.trees.get(area).map(Tree::vertices).unwrap_or_default();
-            let each = vertices.iter().zip(parts);
-            vertices.len() == parts.len()
-                && each.into_iter().all(|(v, part)| part.is_none_or(|part| exact(&v.first_hops, part)))
+            let mut each = vertices.iter().zip(parts);
+            vertices.len() == parts.len() && each.all(|(v, part)| part.is_none_or(|part| exact(&v.first_hops, part)))
         });
         of_vertices && self.known.values().all(|(hops, part)| exact(hops, *part))
     }
