@@ -58,6 +58,13 @@ pub enum NeighborState {
     Full,
 }
 
+impl NeighborState {
+    /// Whether LSAs are flooded to a neighbor in this state (RFC 2328 §13.3 (1)(a)).
+    pub fn takes_floods(self) -> bool {
+        self >= NeighborState::Exchange
+    }
+}
+
 impl fmt::Display for NeighborState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

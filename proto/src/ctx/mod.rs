@@ -9,7 +9,7 @@ mod timers;
 use std::net::Ipv6Addr;
 
 pub use event::{DropReason, Event};
-pub use retransmissions::Retransmissions;
+pub use retransmissions::{Adjacency, Retransmissions};
 pub use timers::{Timer, Timers};
 
 use crate::id::IfaceId;

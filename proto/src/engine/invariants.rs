@@ -1,12 +1,13 @@
 //! What always holds after a turn (docs/architecture.md); asserted in debug builds, in the simulator and in fuzzing.
 
-use crate::ctx::Timer;
+use crate::ctx::{Adjacency, Timer};
 use crate::engine::Engine;
 use crate::id::LsaKey;
 use crate::lsdb::Entry;
 use crate::neighbor::Neighbor;
 use crate::rib::Basis;
 use crate::spf::Graph;
+use crate::state::NeighborState;
 
 /// Above this many LSAs the routing table is not computed anew after every turn of a debug build.
 const CHECKED_LSAS: usize = 300;
@@ -33,6 +34,10 @@ impl Engine {
         let (all, crowded) = (limit > CHECKED_LSAS, self.core.neighbors().count() > CROWD);
         let looked_at = |number: usize| all || !crowded || number % CROWD == self.turns as usize % CROWD;
         let lists = &self.core.ctx.retransmissions;
+        let flooded = self.core.neighbors().filter(|n| n.state.takes_floods());
+        if !lists.flooded().eq(flooded.map(|n| (n.id, n.state == NeighborState::Full))) {
+            return Err("those that LSAs are flooded to are not the neighbors from Exchange on".to_owned());
+        }
         let short = all || lists.len() <= CHECKED_LSAS;
         for (_, neighbor) in self.core.neighbors().enumerate().filter(|(number, _)| looked_at(*number)) {
             self.check_list_of(neighbor, short)?;
@@ -42,7 +47,7 @@ impl Engine {
         if let Some((iface, key, _)) = listed.find(|(_, key, _)| self.core.lsdb.get(key).is_none()) {
             return Err(format!("interface {iface}: {key} is to be retransmitted and not in the LSDB"));
         }
-        let owed = |n: &Neighbor| n.unacknowledged;
+        let owed = |n: &Neighbor| lists.adjacency(n.id).map_or(0, Adjacency::unacknowledged);
         if short && lists.iter().map(|(_, _, who)| who.len()).sum::<usize>() != self.core.neighbors().map(owed).sum() {
             return Err("the retransmission lists hold what no neighbor knows of".to_owned());
         }
@@ -74,14 +79,15 @@ impl Engine {
     /// time for it. To count it, all lists of the link are gone through: only if they are `short`.
     fn check_list_of(&self, neighbor: &Neighbor, short: bool) -> Result<(), String> {
         let (ctx, id) = (&self.core.ctx, neighbor.id);
-        if short && ctx.retransmissions.of(id).count() != neighbor.unacknowledged {
-            return Err(format!("{id:?}: the retransmission list is not as long as the neighbor says"));
+        if short && !ctx.retransmissions.is_exact(id) {
+            return Err(format!("{id:?}: the retransmission list is not as long as is said"));
         }
-        if neighbor.retransmit_at.is_some() != (neighbor.unacknowledged > 0) {
+        let Some(adjacency) = ctx.retransmissions.adjacency(id) else { return Ok(()) };
+        if adjacency.retransmit_at.is_some() != (adjacency.unacknowledged() > 0) {
             return Err(format!("{id:?}: retransmission deadline and list differ"));
         }
         let timer = ctx.timers.deadline(Timer::LsUpdRxmt(id.iface));
-        if neighbor.retransmit_at.is_some_and(|at| timer.is_none_or(|timer| timer > at)) {
+        if adjacency.retransmit_at.is_some_and(|at| timer.is_none_or(|timer| timer > at)) {
             return Err(format!("{id:?}: the retransmission timer of the link comes too late or never"));
         }
         Ok(())

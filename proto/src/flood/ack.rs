@@ -59,9 +59,9 @@ impl Core {
 
     /// Receives a Link State Acknowledgment (RFC 2328 §13.7).
     pub fn on_ls_ack(&mut self, from: NeighborId, ack: &LsAck) {
-        let Some(iface) = self.ifaces.get_mut(&from.iface) else { return };
+        let Some(iface) = self.ifaces.get(&from.iface) else { return };
         let (area, iface_id) = (iface.params.area, iface.id);
-        let Some(neighbor) = iface.neighbors.get_mut(&from.router) else { return };
+        let Some(src) = iface.neighbors.get(&from.router).map(|neighbor| neighbor.address) else { return };
         for header in &ack.headers {
             let Some(domain) = domain_of(header.ls_type, area, iface_id) else { continue };
             let key = header.key(domain);
@@ -70,9 +70,9 @@ impl Core {
             }
             let have = self.lsdb.get(&key).map(|entry| entry.header(self.ctx.now));
             if have.is_some_and(|have| compare(header, &have) == Recency::Same) {
-                neighbor.acknowledged(&mut self.ctx, &key);
+                self.ctx.retransmissions.remove(from, &key);
             } else {
-                let (src, reason) = (neighbor.address, DropReason::AckMismatch(key));
+                let reason = DropReason::AckMismatch(key);
                 self.ctx.event(Event::Dropped { iface: iface_id, src, reason });
             }
         }
@@ -81,12 +81,13 @@ impl Core {
     /// Sends the neighbors of a link that are due what they have not acknowledged (Timer::LsUpdRxmt; RFC 2328 §13.6).
     pub fn retransmit(&mut self, iface_id: IfaceId) {
         let now = self.ctx.now;
-        let Some(iface) = self.ifaces.get_mut(&iface_id) else { return };
+        let Some(iface) = self.ifaces.get(&iface_id) else { return };
         let local = iface.local();
-        for neighbor in iface.neighbors.values_mut().filter(|n| n.retransmit_at.is_some_and(|at| at <= now)) {
+        for router in self.ctx.retransmissions.due(iface_id, now) {
+            let Some(neighbor) = iface.neighbors.get(&router) else { continue };
             let mut room = local.body_room().saturating_mul(RETRANSMIT_PACKETS);
             let mut groups = Vec::new();
-            for key in self.ctx.retransmissions.of(neighbor.id).take(neighbor.unacknowledged) {
+            for key in self.ctx.retransmissions.list_of(neighbor.id) {
                 let Some(entry) = self.lsdb.get(key) else { continue };
                 let size = entry.lsa().raw.len();
                 if size > room && !groups.is_empty() {
@@ -97,9 +98,9 @@ impl Core {
             }
             let dst = neighbor.address;
             send_updates(&mut self.ctx, &self.lsdb, (&local, dst), &groups);
-            neighbor.retransmit_at = Some(now + local.retransmit_interval);
+            self.ctx.retransmissions.sent_again(neighbor.id, now + local.retransmit_interval);
         }
-        if let Some(next) = iface.neighbors.values().filter_map(|n| n.retransmit_at).min() {
+        if let Some(next) = self.ctx.retransmissions.next_due(iface_id) {
             self.ctx.timers.set(Timer::LsUpdRxmt(iface_id), next);
         }
     }

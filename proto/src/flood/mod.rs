@@ -121,12 +121,8 @@ impl Core {
 
     /// Takes an LSA off every retransmission list.
     fn unlist(&mut self, key: &LsaKey) {
-        for iface in self.ifaces.values_mut() {
-            for router in self.ctx.retransmissions.remove_all(iface.id, key) {
-                if let Some(neighbor) = iface.neighbors.get_mut(&router) {
-                    neighbor.unlisted();
-                }
-            }
+        for iface in self.ifaces.keys() {
+            self.ctx.retransmissions.remove_all(*iface, key);
         }
     }
 

@@ -180,9 +180,8 @@ impl Core {
         let iface = self.ifaces.get_mut(&from.iface)?;
         let backup = iface.state == IfaceState::Backup;
         let from_dr = iface.dr == from.router && !iface.params.point_to_point;
-        let neighbor = iface.neighbors.get_mut(&from.router)?;
         // (a)
-        let implied = neighbor.acknowledged(&mut self.ctx, &key);
+        let implied = self.ctx.retransmissions.remove(from, &key);
         // (b), by table 19 of §13.5
         if !implied {
             return Some(header);

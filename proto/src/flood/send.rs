@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
 use crate::consts::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, INF_TRANS_DELAY};
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::{Adjacency, Ctx, Timer};
 use crate::flood::Core;
 use crate::id::{IfaceId, LsaKey, NeighborId};
 use crate::lsa::{Recency, compare};
 use crate::lsdb::{Lsdb, domain_of};
 use crate::neighbor::{Local, NeighborEvent};
 use crate::packet::{LsReq, LsUpd, PacketBody};
-use crate::state::NeighborState;
 
 impl Core {
     /// Floods LSAs of one domain (the instances in the LSDB) out of the eligible interfaces (RFC 2328 §13.3), all in
@@ -39,16 +38,13 @@ impl Core {
             return false;
         };
         let retransmit_at = self.ctx.now + iface.params.retransmit_interval;
-        let waiting = self.ctx.retransmissions.waiting(iface_id, &key);
-        let (mut listed, mut loaded) = (Vec::new(), Vec::new());
-        // (1) each neighbor
-        for neighbor in iface.neighbors.values_mut() {
-            // (a)
-            if !neighbor.takes_floods() {
-                continue;
-            }
+        // (1) each neighbor, (a) from Exchange on
+        let adjacencies = self.ctx.retransmissions.adjacencies(iface_id);
+        let (mut listed, mut loaded) = (Vec::with_capacity(adjacencies.len()), Vec::new());
+        for Adjacency { router, full, .. } in adjacencies.iter().copied() {
             // (b)
-            if neighbor.state != NeighborState::Full
+            if !full
+                && let Some(neighbor) = iface.neighbors.get_mut(&router)
                 && let Some(wanted) = neighbor.requests.get(&key)
             {
                 let recency = compare(&header, wanted);
@@ -56,24 +52,21 @@ impl Core {
                     continue;
                 }
                 neighbor.request_satisfied(&key);
-                loaded.push(neighbor.id.router);
+                loaded.push(router);
                 if recency == Recency::Same {
                     continue;
                 }
             }
             // (c)
-            if from == Some(neighbor.id) {
+            if from == Some(NeighborId { iface: iface_id, router }) {
                 continue;
             }
             // (d)
-            if waiting.binary_search(&neighbor.id.router).is_err() {
-                neighbor.listed(retransmit_at);
-            }
-            listed.push(neighbor.id.router);
+            listed.push(router);
         }
         let added = !listed.is_empty();
         if added {
-            self.ctx.retransmissions.add_all(iface_id, key, listed);
+            self.ctx.retransmissions.add_all(iface_id, key, (listed, retransmit_at));
             self.ctx.timers.set_if_idle(Timer::LsUpdRxmt(iface_id), retransmit_at);
         }
         for router in loaded {

@@ -107,11 +107,6 @@ pub struct Neighbor {
     pub requests: BTreeMap<LsaKey, LsaHeader>,
     /// LSAs asked for in the last Link State Request and still missing.
     outstanding: BTreeSet<LsaKey>,
-    /// How many LSAs were sent to it and not acknowledged: the length of its Link state retransmission list, which is in
-    /// [`Ctx::retransmissions`]; the instance is the one in the LSDB.
-    pub unacknowledged: usize,
-    /// When they are sent again; none: there are none. The timer is that of the link.
-    pub retransmit_at: Option<Instant>,
     /// We are master of the exchange.
     master: bool,
     /// DD sequence number.
@@ -138,8 +133,6 @@ impl Neighbor {
             summary: None,
             requests: BTreeMap::new(),
             outstanding: BTreeSet::new(),
-            unacknowledged: 0,
-            retransmit_at: None,
             master: false,
             dd_sequence,
             dd_received: None,
@@ -155,11 +148,6 @@ impl Neighbor {
         self.options = hello.options;
         self.dr = hello.dr;
         self.bdr = hello.bdr;
-    }
-
-    /// Whether LSAs are flooded to it (RFC 2328 §13.3 (1)(a)).
-    pub fn takes_floods(&self) -> bool {
-        self.state >= NeighborState::Exchange
     }
 
     /// Applies an event: looks the transition up in the table and carries out its actions.
@@ -186,6 +174,10 @@ impl Neighbor {
             }
         };
         let from = std::mem::replace(&mut self.state, to);
+        if to != from {
+            // The Link state retransmission list is there, beside those of the other neighbors.
+            ctx.retransmissions.entered(self.id, to);
+        }
         for action in actions {
             self.act(ctx, *action, link);
         }
@@ -231,45 +223,14 @@ impl Neighbor {
         self.summary = None;
         self.requests.clear();
         self.outstanding.clear();
-        if self.unacknowledged > 0 {
-            ctx.retransmissions.clear(self.id, self.unacknowledged);
-        }
-        self.unacknowledged = 0;
-        self.retransmit_at = None;
         ctx.timers.clear(Timer::LsReqRxmt(self.id));
     }
 
     /// Puts an LSA on the retransmission list.
     pub fn await_ack(&mut self, ctx: &mut Ctx, key: LsaKey, retransmit_interval: Duration) {
         let at = ctx.now + retransmit_interval;
-        if ctx.retransmissions.add(self.id, key) {
-            self.listed(at);
-        }
+        ctx.retransmissions.add(self.id, key, at);
         // If it runs it is due before: RxmtInterval is the same for the whole link.
         ctx.timers.set_if_idle(Timer::LsUpdRxmt(self.id.iface), at);
-    }
-
-    /// Takes an LSA off the retransmission list; says whether it was there.
-    pub fn acknowledged(&mut self, ctx: &mut Ctx, key: &LsaKey) -> bool {
-        let was = ctx.retransmissions.remove(self.id, key);
-        if was {
-            self.unlisted();
-        }
-        was
-    }
-
-    /// One more LSA is on its retransmission list; if it is the first, it is sent again `at` that time.
-    pub fn listed(&mut self, at: Instant) {
-        self.unacknowledged += 1;
-        self.retransmit_at.get_or_insert(at);
-    }
-
-    /// One LSA less is on its retransmission list. The timer of the link runs on: to look for the next neighbor that is due
-    /// at each acknowledgment costs more than a wake-up for nothing.
-    pub fn unlisted(&mut self) {
-        self.unacknowledged = self.unacknowledged.saturating_sub(1);
-        if self.unacknowledged == 0 {
-            self.retransmit_at = None;
-        }
     }
 }
