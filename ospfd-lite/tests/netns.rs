@@ -18,7 +18,7 @@ use ospf_proto::ctx::Event;
 use ospf_proto::engine::{Config, IfaceConfig, LinkEvent};
 use ospf_proto::id::{AreaId, IfaceId, RouterId};
 use ospf_proto::lsa::Prefix;
-use ospf_proto::packet::{Hello, LsAck, Packet, PacketBody, PacketHeader};
+use ospf_proto::packet::{DbDesc, Hello, LsAck, Packet, PacketBody, PacketHeader};
 use ospf_proto::state::NeighborState;
 use ospfd_lite::control::{Request, Response};
 use ospfd_lite::netio::fib::{Fib, FibChange, FibOptions, Member, Sharing, Wanted};
@@ -48,7 +48,8 @@ const TESTS: &[Test] = &[
     ("two_routers_become_full_over_raw_sockets", full),
     ("hellos_that_wait_are_heard_before_silence_is_judged", late_reader),
     ("a_flood_of_hellos_holds_up_neither_our_own_nor_other_packets", hello_flood),
-    ("a_hello_that_rests_is_heard_before_what_its_sender_says_next", resting_hello),
+    ("a_hello_that_rests_is_heard_before_its_senders_database_description", resting_hello),
+    ("what_else_comes_does_not_wait_for_hellos_that_rest", passed_hellos),
     ("what_came_late_on_one_link_makes_nobody_silent_on_another", late_reader_of_two_links),
 ];
 
@@ -776,31 +777,61 @@ fn hello_flood() {
     });
 }
 
-/// On a crowded link Hellos rest for a tenth of a second; a packet that comes after one is not heard before it.
+/// Makes the link a crowded one, on which Hellos rest for a tenth of a second: one rest begins when this returns. Returns how
+/// many there were.
+async fn crowd(driver: &mut Driver, stub: &Stub) -> u64 {
+    let mut sent = 0;
+    let mut beat = tokio::time::interval(Duration::from_millis(40));
+    while sent < 60 {
+        tokio::select! {
+            event = driver.next() => drop(event.unwrap()),
+            _ = beat.tick() => { stub.hello(4); sent += 1; }
+        }
+    }
+    hear(driver, sent).await;
+    sent
+}
+
+/// Runs a driver until it has received so many packets of a type.
+async fn receive(driver: &mut Driver, packet_type: &str, wanted: u64) {
+    let received = async {
+        while count(driver, false, packet_type) < wanted {
+            drop(driver.next().await.unwrap());
+        }
+    };
+    tokio::time::timeout(PATIENCE, received).await.expect("the packet comes in");
+}
+
+/// A Database Description that comes after a Hello is not heard before it.
 fn resting_hello() {
     run(async {
         let mut driver = driver_with_dead(1, "v1", 4);
         let stub = Stub::new();
-        let mut sent = 0;
-        let mut beat = tokio::time::interval(Duration::from_millis(40));
-        // A second of this makes the link a crowded one, and the next batch begins a rest.
-        while sent < 60 {
-            tokio::select! {
-                event = driver.next() => drop(event.unwrap()),
-                _ = beat.tick() => { stub.hello(4); sent += 1; }
-            }
-        }
-        hear(&mut driver, sent).await;
+        let sent = crowd(&mut driver, &stub).await;
         stub.hello_naming(vec![], 4);
-        stub.send(PacketBody::LsAck(LsAck::default()));
-        let answered = async {
-            while count(&driver, false, "ls_ack") == 0 {
-                drop(driver.next().await.unwrap());
-            }
-        };
-        tokio::time::timeout(PATIENCE, answered).await.expect("the other packet comes in");
+        stub.send(PacketBody::DbDesc(DbDesc::default()));
+        receive(&mut driver, "db_desc", 1).await;
         assert_eq!(count(&driver, false, "hello"), sent + 1);
-        let states: Vec<_> = driver.view().neighbors().iter().map(|neighbor| neighbor.state).collect();
-        assert_eq!(states, [NeighborState::Init]);
+    });
+}
+
+fn passed_hellos() {
+    run(async {
+        let mut driver = driver_with_dead(1, "v1", 4);
+        let stub = Stub::new();
+        let mut sent = crowd(&mut driver, &stub).await;
+        // When a timer is due all Hellos are heard at once: not in each of ten tenths of a second.
+        for acks in 1..=10 {
+            stub.hello(4);
+            stub.hello(4);
+            stub.send(PacketBody::LsAck(LsAck::default()));
+            receive(&mut driver, "ls_ack", acks).await;
+            if count(&driver, false, "hello") == sent {
+                return;
+            }
+            sent += 2;
+            hear(&mut driver, sent).await;
+        }
+        panic!("the Hellos were heard before each of ten acknowledgments");
     });
 }

@@ -341,7 +341,7 @@ impl Driver {
     }
 
     fn on_packets(&mut self, iface: IfaceId) {
-        self.hear_before_packets(iface);
+        self.hear_before(iface);
         // The engine's outputs are drained after each packet, so that acknowledgments leave in order and in time.
         let batch = std::mem::replace(&mut self.batch, Batch::empty());
         for Arrived { src, dst, bytes, .. } in batch.packets() {

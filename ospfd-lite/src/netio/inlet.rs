@@ -4,7 +4,7 @@
 //! no storm of LSAs can push one out, and can be heard before all that waits with them (RFC 4222 §2 (1)). With each packet the
 //! kernel tells when it arrived, so that a Hello that came in time counts as such however late it is read. And so those of a
 //! crowded link need not wake anybody one by one: they are heard together, a tenth of a second's at a time, or as soon as
-//! anything else comes from that link or a timer is due.
+//! a Database Description comes from that link or a timer is due.
 
 use std::io::{self, IoSliceMut};
 use std::net::Ipv6Addr;
@@ -33,7 +33,8 @@ const BATCH: usize = 32;
 const PACKET: usize = 65_536;
 
 /// A crowded link is listened to so often. How long a neighbor was silent its time of arrival tells; what else a Hello may
-/// say (1-Way, a DR, a priority) is late by this at most, and never later than what its sender sends after it.
+/// say (1-Way, a DR, a priority) is late by this at most, and never later than the Database
+/// Description that its sender sends after it.
 const REST: Duration = Duration::from_millis(100);
 /// More Hellos than this in a second are a crowd: as many as there are rests.
 const CROWD: u32 = 10;

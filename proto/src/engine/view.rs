@@ -252,7 +252,7 @@ impl<'a> View<'a> {
     }
 
     /// The LSAs that list a prefix, with what each says of it, those that do not count too.
-    pub fn listing(&self, prefix: &Prefix) -> impl Iterator<Item = (&'a LsaKey, &'a Listed)> {
+    pub fn listing(&self, prefix: &Prefix) -> &'a [(LsaKey, Listed)] {
         self.engine.rib.index().listing(prefix)
     }
 

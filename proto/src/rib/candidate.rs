@@ -26,12 +26,10 @@ struct Candidate {
 /// anycast. Between areas the one with the larger ID wins, since all paths of a route belong to one area (§16.8; the
 /// choice is that of §16.4.1). If the address of no next hop is known there is no route: a longer path instead could
 /// lead to a router that sends the packet back.
-pub(super) fn best<'k>(
-    listing: impl Iterator<Item = (&'k LsaKey, &'k Listed)>,
-    basis: &Basis<'_>,
-    hops_of: &mut NextHops,
-) -> Option<Arc<Route>> {
-    let candidates: Vec<Candidate> = listing.filter_map(|(key, listed)| candidate(key, listed, basis)).collect();
+pub(super) fn best(listing: &[(LsaKey, Listed)], basis: &Basis<'_>, hops_of: &mut NextHops) -> Option<Arc<Route>> {
+    // Room at once: it is most of them, and there may be hundreds.
+    let mut candidates = Vec::with_capacity(listing.len());
+    candidates.extend(listing.iter().filter_map(|(key, listed)| candidate(key, listed, basis)));
     let rank = |candidate: &Candidate| (candidate.distance, Reverse(candidate.area));
     let first = candidates.iter().map(rank).min()?;
     let best = || candidates.iter().filter(|candidate| rank(candidate) == first);

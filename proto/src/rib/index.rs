@@ -14,7 +14,8 @@ use crate::time::Instant;
 /// up again for each cost change of one server took longer than the rest of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    listings: BTreeMap<Prefix, BTreeMap<LsaKey, Listed>>,
+    /// In the order of their keys, each once, at least one: a list, since all of it is read for each route that is computed.
+    listings: BTreeMap<Prefix, Vec<(LsaKey, Listed)>>,
     /// The LSAs that refer to a vertex.
     hanging: BTreeSet<(AreaId, VertexId, LsaKey)>,
 }
@@ -50,12 +51,7 @@ impl Index {
         let old = old.map(|body| listed(key, body)).unwrap_or_default();
         let new = new.map(|body| listed(key, body)).unwrap_or_default();
         for prefix in old.keys().filter(|prefix| !new.contains_key(prefix)) {
-            if let Some(listing) = self.listings.get_mut(prefix) {
-                listing.remove(key);
-                if listing.is_empty() {
-                    self.listings.remove(prefix);
-                }
-            }
+            self.unlist(prefix, key);
         }
         if let Some((area, vertex)) = old_vertex {
             self.hanging.remove(&(area, vertex, *key));
@@ -63,11 +59,28 @@ impl Index {
         if let Some((area, vertex)) = new_vertex {
             self.hanging.insert((area, vertex, *key));
             for (prefix, metric) in &new {
-                let listed = Listed { metric: *metric, vertex, counts };
-                self.listings.entry(*prefix).or_default().insert(*key, listed);
+                self.list(*prefix, (*key, Listed { metric: *metric, vertex, counts }));
             }
         }
         old.into_keys().chain(new.into_keys()).collect()
+    }
+
+    fn list(&mut self, prefix: Prefix, (key, listed): (LsaKey, Listed)) {
+        let listing = self.listings.entry(prefix).or_default();
+        match listing.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(place) => listing.iter_mut().skip(place).take(1).for_each(|(_, before)| *before = listed),
+            Err(place) => listing.insert(place, (key, listed)),
+        }
+    }
+
+    fn unlist(&mut self, prefix: &Prefix, key: &LsaKey) {
+        let Some(listing) = self.listings.get_mut(prefix) else { return };
+        if let Ok(place) = listing.binary_search_by_key(key, |(key, _)| *key) {
+            listing.remove(place);
+        }
+        if listing.is_empty() {
+            self.listings.remove(prefix);
+        }
     }
 
     /// Every prefix that some LSA lists.
@@ -75,9 +88,9 @@ impl Index {
         self.listings.keys()
     }
 
-    /// The LSAs that list `prefix`, with what each says of it, those that do not count too.
-    pub fn listing(&self, prefix: &Prefix) -> impl Iterator<Item = (&LsaKey, &Listed)> {
-        self.listings.get(prefix).into_iter().flatten()
+    /// The LSAs that list `prefix`, in the order of their keys, with what each says of it, those that do not count too.
+    pub fn listing(&self, prefix: &Prefix) -> &[(LsaKey, Listed)] {
+        self.listings.get(prefix).map_or(&[], Vec::as_slice)
     }
 
     /// The prefixes that the LSAs in `lsdb` list which refer to one of these vertices of an area.

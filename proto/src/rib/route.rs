@@ -73,9 +73,14 @@ impl Route {
         next_hops.extend(paths.iter().filter_map(|(_, hop)| *hop));
         next_hops.sort_unstable();
         next_hops.dedup();
-        let (mut originators, mut positions) = (Vec::<(RouterId, u32)>::new(), Vec::with_capacity(paths.len()));
+        let mut originators = Vec::<(RouterId, u32)>::with_capacity(paths.len());
+        let mut positions = Vec::<u32>::with_capacity(paths.len());
         for (router, hop) in paths {
-            positions.extend(hop.and_then(|hop| next_hops.binary_search(&hop).ok()).map(|place| place as u32));
+            // In most farms the next originator has the next address.
+            let next = positions.last().map_or(0, |last| last + 1);
+            let is_next = |hop: &NextHop| next_hops.get(next as usize) == Some(hop);
+            let find = |hop: &NextHop| next_hops.binary_search(hop).ok().map(|place| place as u32);
+            positions.extend(hop.and_then(|hop| if is_next(&hop) { Some(next) } else { find(&hop) }));
             match originators.last_mut().filter(|(last, _)| *last == router) {
                 Some((_, end)) => *end = positions.len() as u32,
                 None => originators.push((router, positions.len() as u32)),

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use ospf_proto::engine::Input;
 use ospf_proto::id::IfaceId;
+use ospf_proto::packet::PacketType;
 use ospf_proto::time::Instant;
 
 use super::{Driver, took};
+use crate::netio::inlet::Arrived;
 
 /// How long Hellos are heard at a stretch before whatever else is due has its turn: a flood of them shall not keep our own
 /// from going out, whose interval is a second or more.
@@ -61,9 +63,15 @@ impl Driver {
         self.give(heard);
     }
 
-    /// Before other packets of an interface the engine hears the Hellos that rest there: what a neighbor says by a Hello is not
-    /// to come after what it says next.
-    pub(super) fn hear_before_packets(&mut self, iface: IfaceId) {
+    /// Before the other packets that were taken of an interface the engine hears the Hellos that rest there, if there is a
+    /// Database Description among them: taken for one of the adjacency before, it would be lost, and a restart would take a
+    /// HelloInterval longer. Whatever else a neighbor says means the same on either side of its Hello, and does not wait for
+    /// those of all others: to hear a crowd took longer than the rest of what a cost change takes.
+    pub(super) fn hear_before(&mut self, iface: IfaceId) {
+        let describes = |packet: Arrived<'_>| packet.bytes.get(1) == Some(&(PacketType::DbDesc as u8));
+        if !self.batch.packets().any(describes) {
+            return;
+        }
         let socket = self.sockets.get_mut(&iface);
         if socket.is_some_and(|socket| socket.hellos_rest() && socket.hellos_now(&mut self.hellos)) {
             self.on_hellos(iface);
