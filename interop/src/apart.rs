@@ -3,6 +3,9 @@
 //! Else the kernel wakes an observer on the processor of the daemon that it observes, where it waits until that has done all it
 //! does. And a processor that sleeps takes its time to wake up, above all a virtual one, which its host has given to somebody
 //! else meanwhile: 0.2 to 2.5 ms were seen. So both are kept awake.
+//!
+//! The switch and the hosts behind it are not the router's work either, but a packet that is sent through a bridge is taken by
+//! all of them in the sender's time: [`Farm::build_apart`](crate::topology::Farm::build_apart) gives that to the observers' processor.
 
 use std::{
     fs,
@@ -31,10 +34,7 @@ impl Apart {
     /// Gives a daemon a processor of its own, this process another one, on which its threads of the name `busy` run when nobody
     /// else wants to.
     pub fn keep(daemon: u32, busy: &str) -> Result<Self> {
-        let all = sched_getaffinity(Pid::from_raw(0)).context("asking for the processors")?;
-        let mut there = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap_or(false));
-        let both = there.next().zip(there.next());
-        let (ours, theirs) = both.context("measuring below a millisecond needs two processors")?;
+        let (ours, theirs) = processors()?;
         pin(Pid::from_raw(i32::try_from(daemon)?), theirs)?;
         for entry in fs::read_dir("/proc/self/task")? {
             let thread: i32 = entry?.file_name().to_string_lossy().parse().context("the name of a thread")?;
@@ -51,6 +51,14 @@ impl Apart {
         });
         Ok(Self { wakers: wakers.collect::<Result<_, _>>()?, stop })
     }
+}
+
+/// The processor of the observers and that of the observed.
+pub(crate) fn processors() -> Result<(usize, usize)> {
+    let all = sched_getaffinity(Pid::from_raw(0)).context("asking for the processors")?;
+    let mut there = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap_or(false));
+    let both = there.next().zip(there.next());
+    both.context("measuring below a millisecond needs two processors")
 }
 
 impl Drop for Apart {

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use anyhow::{Context, Result};
 use ipnetwork::Ipv6Network;
 
-use crate::netns::Netns;
+use crate::{apart::processors, netns::Netns};
 
 /// An IPv6 network written in the code of a lab.
 pub fn net(text: &str) -> Result<Ipv6Network> {
@@ -133,8 +133,23 @@ impl Farm {
 
     /// Builds a farm of `count` servers.
     pub fn build(count: u16) -> Result<Self> {
+        Self::build_around(new_switch("switch")?, count)
+    }
+
+    /// The same, with a switch that passes packets on, and has the hosts take them, on the processor of the observers
+    /// ([`Apart`](crate::apart::Apart)) and not in the sender's time, as switches and hosts of their own do.
+    pub fn build_apart(count: u16) -> Result<Self> {
+        let (ours, _) = processors()?;
+        // In words of 32 bits, the highest first.
+        let mask = format!("{:x}{}", 1u32 << (ours % 32), ",00000000".repeat(ours / 32));
+        let switch = Netns::create("switch")?;
+        // Receive Packet Steering; as the switch's ports come to be.
+        switch.sysctl("net.core.rps_default_mask", &mask)?;
+        Self::build_around(with_bridge(switch)?, count)
+    }
+
+    fn build_around(switch: Netns, count: u16) -> Result<Self> {
         let (client, router) = (Netns::create("client")?, Netns::create("router")?);
-        let switch = new_switch("switch")?;
         router.make_router()?;
         client.join("eth0", &router, Self::CLIENT_SIDE)?;
         let mut at_client = client.rtnl()?;
@@ -177,7 +192,10 @@ impl Farm {
 }
 
 fn new_switch(name: &str) -> Result<Netns> {
-    let switch = Netns::create(name)?;
+    with_bridge(Netns::create(name)?)
+}
+
+fn with_bridge(switch: Netns) -> Result<Netns> {
     let mut rtnl = switch.rtnl()?;
     rtnl.add_bridge(BRIDGE)?;
     rtnl.up(BRIDGE)?;

@@ -74,7 +74,8 @@ fn address(server: usize) -> Result<Ipv6Addr> {
 impl Many {
     fn open(lab: &mut Lab, servers: usize) -> Result<Self> {
         let patience = if servers > 100 { 10 * PATIENCE } else { PATIENCE };
-        let farm = Farm::build(1)?;
+        // A dev build has no bound to keep, and need not stand in the way of whatever else runs.
+        let farm = if cfg!(debug_assertions) { Farm::build(1)? } else { Farm::build_apart(1)? };
         lab.watch(&farm.router);
         let spec = RouterSpec::new("router", ONE, IfaceSpec::fast(Farm::FARM_SIDE, Kind::Broadcast))
             .with_iface(IfaceSpec::passive(Farm::CLIENT_SIDE));
@@ -246,7 +247,6 @@ fn large(lab: &mut Lab, (servers, prefixes): (usize, usize)) -> Result<()> {
     let watch = Watch::start(&many.farm.router)?;
     let host = &many.farm.servers.first().context("the server")?.netns;
     let stamps = UpdateStamps::start(host, "eth0")?;
-    // A dev build has no bound to keep, and need not stand in the way of whatever else runs.
     let daemon = find_process(&many.farm.router, "ospfd-lite")?;
     let _apart = (!cfg!(debug_assertions)).then(|| Apart::keep(daemon, Engines::THREAD)).transpose()?;
     println!("| change | slots moved | messages | of routes | first ms | last ms |\n|---|---|---|---|---|---|");

@@ -66,7 +66,10 @@ pub fn originator_weights(route: &Route, weights: Weights, capacity: &dyn Fn(Rou
 pub fn shares(route: &Route, weights: Weights, capacity: &dyn Fn(RouterId) -> Option<f64>) -> Option<Shares> {
     let member = |hop: &NextHop| Some(Member { iface: hop.iface.0, gateway: hop.gateway? });
     // Both lists are ordered by interface and address.
-    let members: Vec<Member> = route.next_hops.iter().map(member).collect::<Option<_>>()?;
+    let mut members: Vec<Member> = Vec::with_capacity(route.next_hops.len());
+    for hop in &route.next_hops {
+        members.push(member(hop)?);
+    }
     let even = || (!members.is_empty()).then(|| members.iter().map(|member| (*member, 1)).collect());
     if weights == Weights::Equal {
         return even();

@@ -65,8 +65,10 @@ impl<K> Default for Weighted<K> {
 impl<K: Ord + Copy> FromIterator<(K, u32)> for Weighted<K> {
     fn from_iter<I: IntoIterator<Item = (K, u32)>>(of: I) -> Self {
         let mut of: Vec<(K, u32)> = of.into_iter().collect();
-        of.sort_by_key(|(key, _)| *key);
-        of.dedup_by_key(|(key, _)| *key);
+        if !of.is_sorted_by(|(one, _), (next, _)| one < next) {
+            of.sort_by_key(|(key, _)| *key);
+            of.dedup_by_key(|(key, _)| *key);
+        }
         Weighted(of.into())
     }
 }
