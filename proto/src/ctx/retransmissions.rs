@@ -2,8 +2,8 @@
 //!
 //! What is flooded goes onto the lists of all neighbors of a link at once, and most of them acknowledge it at once: here that
 //! is one entry, however many neighbors there are. How long each list is and when it is due stands beside those of the other
-//! neighbors of the link: to fetch 256 neighbors from cold memory, one by one, for each LSA that is flooded took a
-//! fifth of the time that a cost change takes.
+//! neighbors of the link: to fetch 256 neighbors from cold memory, one by one, for each LSA that is flooded took
+//! a tenth of the time that a cost change takes.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
