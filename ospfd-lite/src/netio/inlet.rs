@@ -33,8 +33,8 @@ const BATCH: usize = 32;
 const PACKET: usize = 65_536;
 
 /// A crowded link is listened to so often. How long a neighbor was silent its time of arrival tells; what else a Hello may
-/// say (1-Way, a DR, a priority) is late by this at most, and never later than the Database
-/// Description that its sender sends after it.
+/// say (1-Way, a DR, a priority) is late by this at most, and never later than the Database Description that its
+/// sender sends after it.
 const REST: Duration = Duration::from_millis(100);
 /// More Hellos than this in a second are a crowd: as many as there are rests.
 const CROWD: u32 = 10;

@@ -61,7 +61,7 @@ impl Retransmissions {
     pub fn entered(&mut self, id: NeighborId, state: NeighborState) {
         let full = state == NeighborState::Full;
         let adjacencies = self.adjacencies.entry(id.iface).or_default();
-        match adjacencies.binary_search_by_key(&id.router, |adjacency| adjacency.router) {
+        match place_of(adjacencies, id.router) {
             Ok(place) if !state.takes_floods() => {
                 let left = adjacencies.remove(place);
                 self.clear(id, left.unacknowledged());
@@ -93,13 +93,12 @@ impl Retransmissions {
     /// A neighbor, if LSAs are flooded to it.
     pub fn adjacency(&self, id: NeighborId) -> Option<&Adjacency> {
         let adjacencies = self.adjacencies(id.iface);
-        let place = adjacencies.binary_search_by_key(&id.router, |adjacency| adjacency.router).ok()?;
-        adjacencies.get(place)
+        adjacencies.get(place_of(adjacencies, id.router).ok()?)
     }
 
     fn adjacency_mut(&mut self, id: NeighborId) -> Option<&mut Adjacency> {
         let adjacencies = self.adjacencies.get_mut(&id.iface)?;
-        let place = adjacencies.binary_search_by_key(&id.router, |adjacency| adjacency.router).ok()?;
+        let place = place_of(adjacencies, id.router).ok()?;
         adjacencies.get_mut(place)
     }
 
@@ -193,9 +192,14 @@ impl Retransmissions {
         self.waiting(of.iface, key).binary_search(&of.router).is_ok()
     }
 
+    /// How many LSAs were sent to a neighbor and not acknowledged.
+    pub fn length_of(&self, id: NeighborId) -> usize {
+        self.adjacency(id).map_or(0, Adjacency::unacknowledged)
+    }
+
     /// The list of a neighbor, in the order of the keys. Looks at all that is on some list of its link, up to the last of its own.
     pub fn list_of(&self, id: NeighborId) -> impl Iterator<Item = &LsaKey> {
-        self.of(id).take(self.adjacency(id).map_or(0, Adjacency::unacknowledged))
+        self.of(id).take(self.length_of(id))
     }
 
     fn of(&self, of: NeighborId) -> impl Iterator<Item = &LsaKey> {
@@ -207,7 +211,7 @@ impl Retransmissions {
 
     /// Whether the length that is known of a neighbor's list is what the lists of its link say.
     pub fn is_exact(&self, id: NeighborId) -> bool {
-        self.of(id).count() == self.adjacency(id).map_or(0, Adjacency::unacknowledged)
+        self.of(id).count() == self.length_of(id)
     }
 
     /// Everything that is on some list, by link and LSA, and who has not acknowledged it.
@@ -224,6 +228,11 @@ impl Retransmissions {
     pub fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }
+}
+
+/// Where a neighbor is among adjacencies, or belongs.
+fn place_of(adjacencies: &[Adjacency], router: RouterId) -> Result<usize, usize> {
+    adjacencies.binary_search_by_key(&router, |adjacency| adjacency.router)
 }
 
 /// Does something to those adjacencies that are of these routers; both are in the order of the Router IDs.

@@ -1,6 +1,6 @@
 //! What always holds after a turn (docs/architecture.md); asserted in debug builds, in the simulator and in fuzzing.
 
-use crate::ctx::{Adjacency, Timer};
+use crate::ctx::Timer;
 use crate::engine::Engine;
 use crate::id::LsaKey;
 use crate::lsdb::Entry;
@@ -47,7 +47,7 @@ impl Engine {
         if let Some((iface, key, _)) = listed.find(|(_, key, _)| self.core.lsdb.get(key).is_none()) {
             return Err(format!("interface {iface}: {key} is to be retransmitted and not in the LSDB"));
         }
-        let owed = |n: &Neighbor| lists.adjacency(n.id).map_or(0, Adjacency::unacknowledged);
+        let owed = |n: &Neighbor| lists.length_of(n.id);
         if short && lists.iter().map(|(_, _, who)| who.len()).sum::<usize>() != self.core.neighbors().map(owed).sum() {
             return Err("the retransmission lists hold what no neighbor knows of".to_owned());
         }

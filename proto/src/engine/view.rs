@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ctx::{Adjacency, Timer};
+use crate::ctx::Timer;
 use crate::engine::config::NetworkType;
 use crate::engine::{Config, Engine, Unacknowledged};
 use crate::id::{AreaId, Domain, IfaceId, LsaKey, RouterId};
@@ -178,7 +178,6 @@ impl<'a> View<'a> {
 
     fn neighbor(&self, iface: &Iface, neighbor: &Neighbor) -> NeighborView {
         let ctx = &self.engine.core.ctx;
-        let adjacency = ctx.retransmissions.adjacency(neighbor.id);
         NeighborView {
             router: neighbor.id.router,
             iface: iface.id,
@@ -194,7 +193,7 @@ impl<'a> View<'a> {
             dead_in: ctx.timers.left(Timer::Inactivity(neighbor.id), ctx.now),
             since: ctx.now.since(neighbor.since),
             requests: neighbor.requests.len(),
-            retransmissions: adjacency.map_or(0, Adjacency::unacknowledged),
+            retransmissions: ctx.retransmissions.length_of(neighbor.id),
         }
     }
 

@@ -177,7 +177,7 @@ impl Core {
 
     /// Step (7): the same instance: an implied acknowledgment, or a retransmission. Returns what to acknowledge directly.
     fn on_duplicate(&mut self, from: NeighborId, key: LsaKey, header: LsaHeader) -> Option<LsaHeader> {
-        let iface = self.ifaces.get_mut(&from.iface)?;
+        let iface = self.ifaces.get(&from.iface)?;
         let backup = iface.state == IfaceState::Backup;
         let from_dr = iface.dr == from.router && !iface.params.point_to_point;
         // (a)

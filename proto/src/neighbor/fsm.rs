@@ -98,7 +98,7 @@ pub enum Next {
 pub enum Action {
     /// Start the inactivity timer anew.
     RestartInactivity,
-    /// Clear the three lists.
+    /// Clear the lists of the exchange. The retransmission list goes with the state, whatever led out of it.
     ClearLists,
     /// Begin to describe our LSDB (Database summary list).
     BeginSummary,
